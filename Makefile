@@ -1,0 +1,97 @@
+# npukit - NLP models from raw text to report on Ascend 310P, one command each; without an NPU, on this CPU.
+#
+#   make all                               every model, tiny profile, on this CPU: a table, in minutes, from nothing
+#   make MODEL=bilstm_crf BS="1 32" PROFILE=released all
+#   make SOC=Ascend310P3 MODEL=... all     on the NPU, with CANN
+#   make SOC=Ascend310P3 STANDIN=1 all     the twin: the stand-in in the chip's arithmetic
+#
+#   MODEL    one or several of models/; all of them if not given
+#   BS       batch sizes, "1 8 32", or all that the original has; default 1
+#   PROFILE  tiny (default), random, trained, released: which text, which weights; README.md, "Profiles"
+#   SOC      cpu (default), auto (ask npu-smi), Ascend310P3
+#   DEVICE   the chip's number, default 0
+#   V=1      show the commands and all that they print
+#   ENGINE   docker, podman or none; found by trying. LOCAL=folder for fetch: take files from there by digest
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := help
+
+root := $(CURDIR)
+$(if $(word 2,$(root)),$(error the checkout lies in '$(root)': make cannot work in a path with blanks))
+include common/python.mk
+
+MODELS := $(sort $(patsubst models/%/Makefile,%,$(wildcard models/*/Makefile)))
+STAGES := preprocess pth2onnx modify_onnx atc infer perf postprocess
+MODEL ?= $(MODELS)
+PROFILE ?= tiny
+SOC ?= cpu
+STANDIN ?=
+BS ?= 1
+ENGINE ?=
+DATA ?= $(root)/data
+OUT_ROOT ?= $(root)/out
+LOCAL ?=
+
+$(foreach m,$(or $(filter-out $(MODELS),$(MODEL)),$(if $(strip $(MODEL)),,'')),$(error there is no model $m; there are: $(MODELS)))
+
+# --- One job a model ----------------------------------------------------------
+
+# The goals are handed on as they were given, but for all: the table comes once, at the end.
+goals := $(patsubst all,reports,$(filter $(STAGES) all train clean why,$(MAKECMDGOALS)))
+jobs := $(MODEL:%=job-%)
+
+# A container engine that answers and has the image; `ENGINE=none` runs here whatever there is.
+image = npukit-$(if $(filter cpu,$(SOC))$(STANDIN),cpu,cann)
+has_image = $(shell $1 image inspect $(image) >/dev/null 2>&1 && echo $1)
+ifneq (,$(filter $(STAGES) all,$(MAKECMDGOALS)))
+engine := $(if $(filter none,$(ENGINE)),,$(firstword $(foreach e,$(or $(ENGINE),docker podman),$(call has_image,$e))))
+$(if $(engine)$(filter none,$(ENGINE)),,$(if $(ENGINE),$(error $(ENGINE) does not answer, or has no image $(image): see docker/README.md)))
+$(info $(if $(engine),running in $(image) with $(engine),running on this machine: $(if $(ENGINE),ENGINE=$(ENGINE),no container engine answers with an image $(image))))
+endif
+
+# Inside a container `make` is a word, not $(MAKE): -n must print the job, not start it.
+settings = BS='$(BS)' PROFILE=$(PROFILE) SOC=$(SOC) STANDIN=$(STANDIN)
+container = $(engine) run --rm --network none --user "$$(id -u):$$(id -g)" -v $(DATA):/npukit/data:ro -v $(OUT_ROOT):/npukit/out $(image)
+
+.PHONY: $(STAGES) train all clean why $(jobs)
+$(STAGES) train why: $(jobs)
+clean: $(jobs) ## remove what the models' stages made
+$(jobs): job-%:
+ifdef engine
+	$(container) make -C models/$* $(settings) $(goals)
+else
+	@$(MAKE) -C models/$* $(goals)
+endif
+
+batches = $(if $(filter all,$(BS)),*,$(BS))
+folder = $(OUT_ROOT)/$(SOC)$(if $(filter cpu,$(SOC)),,$(if $(STANDIN),-standin))/$(PROFILE)
+all: $(jobs) ## every stage of every model, then the table; fails if a gate does
+	@$(PYTHON) -m npukit results $(OUT_ROOT) --judge $(foreach m,$(MODEL),$(foreach n,$(batches),$(folder)/$m/bs$n/postprocess/report.json))
+
+# --- Data, results, tests -----------------------------------------------------
+
+.PHONY: fetch results test lint
+fetch: $(VENV)/ready ## bring the released corpora to data/, by digest (the only target that uses the network)
+	$(PYTHON) -m npukit fetch --data $(DATA) $(if $(LOCAL),--local $(LOCAL)) $(wildcard $(MODEL:%=models/%/assets.toml))
+
+results: $(VENV)/ready ## the table of every report there is
+	@$(PYTHON) -m npukit results $(OUT_ROOT)
+
+test: $(VENV)/ready lint ## the tests: no engine, no network
+	$(PYTHON) -m pytest -q -c common/pyproject.toml --rootdir . common models
+
+lint: $(VENV)/ready
+	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models
+
+# --- Help ---------------------------------------------------------------------
+
+.PHONY: help
+help: ## this text
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+	@printf '\nmodels: %s\nstages: %s\n\n' '$(MODELS)' '$(STAGES)'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
+	@printf '  %s\n' 'why        which prerequisite makes each stage stale'

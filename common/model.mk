@@ -1,0 +1,221 @@
+# model.mk - the stages that every model shares.
+#
+# A model is named after its directory. Its Makefile sets these, then includes this file:
+#
+#   SUMMARY             one line for `make help`
+#   PROFILES            the profiles it has, of: tiny random trained released
+#   BATCHES             the batch sizes of the original's README
+#   CORPUS_<profile>    the text, below $(DATA)
+#   CHECKPOINT_<profile>  the weights: a path, or the word random
+#   ONNX                the exported graph's file name
+#   INPUT_DIRS          the inputs' folders below inputs/, in graph order
+#   PREPROCESS PTH2ONNX POSTPROCESS [TRAIN]   the scripts' flags, as the original spells them
+#   LOOP                repetitions of the pure inference
+#
+# In the flags: $(CORPUS) and $(CHECKPOINT) of the profile, $(INPUTS) and $(EXPORT), the folders of the first two
+# stages, $(N), the batch size at hand, $(RUN), its folder. Relative paths are the stage's own, fresh folder.
+#
+# Every stage is one folder, moved into place when its command has succeeded, and one file in it that make looks at:
+#
+#   preprocess   inputs/manifest.json               samples, shapes, dtypes, corpus
+#   pth2onnx     pth2onnx/$(ONNX)                   the exported graph, proved against PyTorch
+#   modify_onnx  bs<N>/modify_onnx/model.onnx       the edited graph, where there is a modify_onnx.py
+#   atc          bs<N>/atc/model.om                 the offline model
+#   infer        bs<N>/infer/outputs_summary.json   outputs and times on the corpus
+#   perf         bs<N>/perf/log.txt                 pure inference, as the original measures
+#   postprocess  bs<N>/postprocess/report.json      what came out, judged
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := help
+
+model := $(notdir $(CURDIR))
+root := $(patsubst %/common/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+STAGES := preprocess pth2onnx modify_onnx atc infer perf postprocess
+
+# --- What the caller may set --------------------------------------------------
+
+PROFILE ?= tiny
+SOC ?= cpu
+STANDIN ?=
+BS ?= 1
+DEVICE ?= 0
+ON_BAD_INPUT ?= stop
+DATA ?= $(root)/data
+OUT_ROOT ?= $(root)/out
+ATC_FLAGS ?=
+V ?=
+
+include $(root)/common/python.mk
+
+# --- Is the request possible? Answered before anything runs -------------------
+
+comma := ,
+empty :=
+space := $(empty) $(empty)
+one_word = $(if $(word 2,$($1)),$(error $1='$($1)': npukit takes no blanks here))
+$(foreach v,root DATA OUT_ROOT VENV PROFILE SOC STANDIN DEVICE,$(call one_word,$v))
+$(foreach v,SUMMARY PROFILES BATCHES ONNX INPUT_DIRS LOOP PREPROCESS PTH2ONNX POSTPROCESS,$(if $(value $v),,$(error \
+	$(CURDIR)/Makefile does not set $v; common/model.mk says what it means)))
+$(if $(filter $(PROFILE),$(PROFILES)),,$(error $(model) has no profile '$(PROFILE)'; it has: $(PROFILES)))
+$(if $(filter all,$(BS)),$(eval override BS := $(BATCHES)))
+$(foreach n,$(or $(filter-out $(BATCHES),$(BS)),$(if $(strip $(BS)),,'')),$(error \
+	$(model) has no batch size $n; it has: $(BATCHES), or BS=all))
+$(if $(filter stop skip,$(ON_BAD_INPUT)),,$(error ON_BAD_INPUT='$(ON_BAD_INPUT)'; it is stop or skip))
+
+$(if $(filter auto,$(SOC)),$(eval override SOC := $(or $(shell PYTHONPATH=$(root)/common $(PYTHON3) -m npukit soc),$(error \
+	SOC=auto found no chip; name one, or SOC=cpu))))
+$(if $(filter cpu Ascend%,$(SOC)),,$(error SOC='$(SOC)'; it is cpu, auto or a chip's name such as Ascend310P3))
+$(if $(filter-out 1,$(STANDIN)),$(error STANDIN='$(STANDIN)'; it is 1, or is not set))
+
+# The stand-in answers for every chip it is asked to, and for the CPU always; the real tools are never mixed with it.
+standin := $(if $(filter cpu,$(SOC)),1,$(STANDIN))
+real_tools = $(shell command -v atc)
+$(if $(standin)$(filter-out $(STAGES) all,$(MAKECMDGOALS)),,$(if $(real_tools),,$(error \
+	SOC=$(SOC) needs CANN: there is no atc on PATH. Run in the cann image, or with STANDIN=1 for the twin on this CPU)))
+
+# --- Names --------------------------------------------------------------------
+
+OUT := $(OUT_ROOT)/$(SOC)$(if $(STANDIN),$(if $(filter cpu,$(SOC)),,-standin))/$(PROFILE)/$(model)
+INPUTS := $(OUT)/inputs
+EXPORT := $(OUT)/pth2onnx
+RUN = $(OUT)/bs$(N)
+CORPUS ?= $(DATA)/$(CORPUS_$(PROFILE))
+CHECKPOINT ?= $(CHECKPOINT_$(PROFILE))
+
+missing = $(foreach f,$1,$(if $(wildcard $f),,$(error $(f:$(root)/%=%) is missing; $2)))
+ifneq (,$(filter $(STAGES) all reports train,$(MAKECMDGOALS)))
+$(call missing,$(CORPUS),`make MODEL=$(model) fetch` brings it and `make LOCAL=folder MODEL=$(model) fetch` takes it from a folder)
+$(call missing,$(filter-out random,$(CHECKPOINT)) $(VOCAB),it is what CHECKPOINT= or VOCAB= names)
+endif
+
+export PATH := $(VENV)/bin:$(if $(standin),$(root)/common/standin/bin:)$(PATH)
+export PYTHONPATH := $(if $(standin),$(root)/common/standin:)$(PYTHONPATH)
+
+# --- The commands, one a stage ------------------------------------------------
+
+# A graph edit, where the original has one, is the model's own modify_onnx.py.
+modify := $(wildcard modify_onnx.py)
+graph = $(if $(modify),$(RUN)/modify_onnx/model.onnx,$(EXPORT)/$(ONNX))
+input_dirs := $(subst $(space),$(comma),$(INPUT_DIRS:%=$(INPUTS)/%))
+
+command_preprocess = $(PYTHON) $(CURDIR)/preprocess.py $(PREPROCESS)
+command_pth2onnx = $(PYTHON) $(CURDIR)/pth2onnx.py $(PTH2ONNX)
+command_modify_onnx = $(PYTHON) $(CURDIR)/modify_onnx.py $(MODIFY_ONNX)
+command_atc = bash $(CURDIR)/atc.sh $(graph) model $(N) $(SOC) $(ATC_FLAGS)
+command_infer = bash $(CURDIR)/infer.sh $(RUN)/atc/model.om $(input_dirs) outputs $(N) $(DEVICE)
+command_perf = $(PYTHON) -m ais_bench --model $(RUN)/atc/model.om --loop $(LOOP) --device $(DEVICE)
+command_postprocess = $(PYTHON) $(CURDIR)/postprocess.py $(POSTPROCESS) --run $(RUN) --loop $(LOOP) --report report.json
+
+# What a stage is up to date with, besides files: its command and the versions of the tools.
+cann := $(firstword $(wildcard $(addsuffix /version.cfg,$(ASCEND_TOOLKIT_HOME) /usr/local/Ascend/ascend-toolkit/latest \
+	/usr/local/Ascend/cann)))
+versions := $(strip $(file <$(VENV)/ready) $(if $(standin),,$(file <$(cann))))
+key = $(strip $(command_$1) | $(versions))
+
+# Timings are the result. On the stand-in the device is this CPU, so whatever is timed runs alone and everything else
+# shares; on a chip only its own timings exclude each other.
+locks := $(OUT_ROOT)/.locks
+share := $(if $(standin),flock -s $(locks)/cpu)
+alone := flock $(locks)/$(if $(standin),cpu,npu$(DEVICE))
+Q := $(if $(V),,@)
+stage = $(PYTHON) -m npukit stage --into $1 --versions '$(versions)' $(if $(V),--show )$3-- $(command_$2)
+
+ifndef NPUKIT_LOCKED
+
+# --- Outside: the environment, one make a model at a time ---------------------
+
+goals := $(filter $(STAGES) all reports train clean,$(MAKECMDGOALS))
+.PHONY: $(STAGES) all reports train clean locked
+$(STAGES) all reports train clean: locked ;
+locked: $(VENV)/ready
+	@mkdir -p $(OUT) $(locks); exec 9>>$(locks)/$(subst /,-,$(OUT:$(OUT_ROOT)/%=%)); flock -n 9 || \
+		{ echo 'another make is at work on $(OUT); let it finish, or stop it' >&2; exit 2; }; \
+	$(MAKE) NPUKIT_LOCKED=1 $(goals)
+
+else
+
+# --- Inside: the stages, in the order of the README ---------------------------
+
+.PHONY: $(STAGES) all reports
+all: reports ## every stage for every batch size in BS, then the table
+	@$(PYTHON) -m npukit results $(OUT_ROOT) --judge $(BS:%=$(OUT)/bs%/postprocess/report.json)
+reports: perf postprocess
+preprocess: $(INPUTS)/manifest.json ## the corpus -> the model's inputs
+pth2onnx: $(EXPORT)/$(ONNX) ## weights -> ONNX, proved against PyTorch
+modify_onnx: $(if $(modify),$(BS:%=$(OUT)/bs%/modify_onnx/model.onnx)) ## ONNX -> edited ONNX, where the original edits it
+atc: $(BS:%=$(OUT)/bs%/atc/model.om) ## ONNX -> offline model
+infer: $(BS:%=$(OUT)/bs%/infer/outputs_summary.json) ## the corpus through the offline model, timed
+perf: $(BS:%=$(OUT)/bs%/perf/log.txt) ## pure inference on an idle device, as the original measures
+postprocess: $(BS:%=$(OUT)/bs%/postprocess/report.json) ## outputs -> report.json
+
+# A script's prerequisites: itself, the model's own modules, and the library modules that it imports.
+scripts := preprocess.py pth2onnx.py modify_onnx.py postprocess.py train.py export_trace_model.py run_torch_aie.py onnx_infer.py
+modules := $(addprefix $(CURDIR)/,$(filter-out $(scripts) test_%.py,$(wildcard *.py)))
+script = $(CURDIR)/$1 $(modules) $(patsubst %,$(root)/common/npukit/%.py,errors command files $2)
+standin_files := $(if $(standin),$(shell find $(root)/common/standin -name '*.py' -not -path '*/tests/*'))
+
+$(INPUTS)/manifest.json: $(call script,preprocess.py,samples) $(CORPUS) $(VOCAB)
+	$(Q)$(share) $(call stage,$(@D),preprocess)
+
+$(EXPORT)/$(ONNX): $(call script,pth2onnx.py,samples fidelity metrics random_weights) $(filter-out random,$(CHECKPOINT)) \
+		$(INPUTS)/manifest.json
+	$(Q)$(share) $(call stage,$(@D),pth2onnx)
+
+# The batch size being built: the % of the rule at hand.
+$(OUT)/bs%: N = $*
+
+$(OUT)/bs%/modify_onnx/model.onnx: $(call script,modify_onnx.py,fidelity) $(EXPORT)/$(ONNX)
+	$(Q)$(share) $(call stage,$(@D),modify_onnx)
+
+$(OUT)/bs%/atc/model.om: $(CURDIR)/atc.sh $(if $(modify),$(OUT)/bs%/modify_onnx/model.onnx,$(EXPORT)/$(ONNX)) $(standin_files)
+	$(Q)$(share) $(call stage,$(@D),atc)
+
+$(OUT)/bs%/infer/outputs_summary.json: $(CURDIR)/infer.sh $(OUT)/bs%/atc/model.om $(INPUTS)/manifest.json $(standin_files)
+	$(Q)$(alone) $(call stage,$(@D),infer)
+
+$(OUT)/bs%/perf/log.txt: $(OUT)/bs%/atc/model.om $(standin_files)
+	$(Q)$(alone) $(call stage,$(@D),perf,--idle $(DEVICE) )
+
+$(OUT)/bs%/postprocess/report.json: $(call script,postprocess.py,samples fidelity metrics report) \
+		$(OUT)/bs%/infer/outputs_summary.json $(OUT)/bs%/perf/log.txt $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json
+	$(Q)$(share) $(call stage,$(@D),postprocess)
+
+# A stage whose command, flags or tool versions differ from those it last ran with is stale. (Make 4.3 strips the last
+# newline of a file that it reads only sometimes, hence the strip.)
+differs = $(if $(and $(findstring $1,$2),$(findstring $2,$1)),,yes)
+stale_stage = $(if $(call differs,$(strip $(file <$(dir $2)command)),$(call key,$1)),$2)
+.PHONY: changed
+changed: ;
+$(call stale_stage,preprocess,$(INPUTS)/manifest.json) $(call stale_stage,pth2onnx,$(EXPORT)/$(ONNX)) \
+$(foreach N,$(BS),$(call stale_stage,modify_onnx,$(RUN)/modify_onnx/model.onnx) \
+	$(call stale_stage,atc,$(RUN)/atc/model.om) $(call stale_stage,infer,$(RUN)/infer/outputs_summary.json) \
+	$(call stale_stage,perf,$(RUN)/perf/log.txt) $(call stale_stage,postprocess,$(RUN)/postprocess/report.json)): changed
+
+.PHONY: train
+train: $(CORPUS) ## train the weights that are shipped, where the original releases none
+	$(if $(value TRAIN),,$(error $(model) is not trained here))
+	$(PYTHON) $(CURDIR)/train.py $(TRAIN) --output $(OUT)/train
+
+.PHONY: clean
+clean: ## remove what these stages made
+	rm -rf $(OUT)
+
+endif
+
+# --- Help ---------------------------------------------------------------------
+
+.PHONY: help show why
+help: ## this text
+	@echo '$(model): $(SUMMARY)'
+	@echo 'make [PROFILE=$(subst $(space),|,$(PROFILES))] [BS="$(BATCHES)"|all] [SOC=cpu|auto|Ascend310P3] [STANDIN=1] [DEVICE=0] [V=1] stage ...'
+	@sed -n 's/^\([a-z0-9_]*\):.*## \(.*\)/  \1|\2/p' $(root)/common/model.mk | column -t -s '|'
+
+show: ## what this model declares
+	@$(foreach v,SUMMARY PROFILES BATCHES ONNX INPUT_DIRS LOOP OUT CORPUS CHECKPOINT,printf '%-12s %s\n' $v '$($v)';)
+
+why: ## which prerequisite makes each stage stale
+	@$(MAKE) -n --debug=basic NPUKIT_LOCKED=1 reports 2>/dev/null | PYTHONPATH=$(root)/common $(PYTHON3) -m npukit why $(OUT)

@@ -1,0 +1,88 @@
+"""What the makefiles call: python -m npukit <verb>. `results`, `why`, `soc` and `idle` need nothing but Python."""
+import argparse
+import sys
+from pathlib import Path
+
+from npukit.command import run
+from npukit.errors import JobFailed
+
+
+def main() -> int | None:
+    verbs = {"stage": stage, "results": results, "fetch": fetch, "soc": soc, "idle": idle, "why": why}
+    parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
+    parser.add_argument("verb", choices=verbs)
+    args, rest = parser.parse_known_args(sys.argv[1:2])
+    return verbs[args.verb](argparse.ArgumentParser(prog=f"npukit {args.verb}", description=verbs[args.verb].__doc__), sys.argv[2:])
+
+
+def stage(parser, arguments) -> None:
+    """Run one stage's command in a fresh folder and put the folder in place if it succeeds."""
+    from npukit import stage
+
+    parser.add_argument("--into", type=Path, required=True)
+    parser.add_argument("--versions", default="", help="of the tools; the stage is stale when they differ")
+    parser.add_argument("--idle", type=int, metavar="DEVICE", help="refuse to run while anything else is on the device")
+    parser.add_argument("--show", action="store_true", help="show what the command prints while it runs")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    args = parser.parse_args(arguments)
+    command = args.command[args.command[:1] == ["--"]:]  # argparse hands the separator on
+    stage.run(args.into, command, versions=args.versions, idle=args.idle, show=args.show)
+
+
+def results(parser, arguments) -> None:
+    """Print the table of all reports under OUT; fail if --judge and a gate is missed or answers disagree."""
+    from npukit import report
+
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--judge", nargs="*", metavar="REPORT", type=Path, help="only these reports; exit 1 if one fails")
+    args = parser.parse_args(arguments)
+    if args.judge is None:
+        reports = report.read_all(args.out)
+        print(report.table(reports) if reports else f"no report under {args.out} yet; run make all")
+        return
+    reports = report.read(args.judge)
+    print(report.table(reports))
+    failed = [f"{r['model']} at batch size {r['batch_size']}" for r in reports if not r["passes"]]
+    if problems := report.disagreements(reports) + [f"{name} misses a bar" for name in failed]:
+        raise JobFailed("; ".join(problems))
+
+
+def fetch(parser, arguments) -> None:
+    """Bring what the models' assets.toml name to DATA, from LOCAL by digest or from their sources."""
+    from npukit import assets
+
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--local", type=Path)
+    parser.add_argument("manifests", type=Path, nargs="+")
+    args = parser.parse_args(arguments)
+    for manifest in args.manifests:
+        for line in assets.fetch(assets.manifest(manifest), args.data, args.local):
+            print(line)
+
+
+def soc(parser, arguments) -> None:
+    """Print the --soc_version of this machine's chips."""
+    from npukit import device
+
+    parser.parse_args(arguments)
+    print(device.soc_version())
+
+
+def idle(parser, arguments) -> None:
+    """Exit with 75 and say who is there if the device is busy."""
+    from npukit import device
+
+    parser.add_argument("device", type=int)
+    device.require_idle(parser.parse_args(arguments).device)
+
+
+def why(parser, arguments) -> None:
+    """Read `make -n --debug=basic` on stdin and print which prerequisite makes each stage stale."""
+    from npukit.why import reasons
+
+    parser.add_argument("out", type=Path)
+    lines = list(reasons(sys.stdin, parser.parse_args(arguments).out))
+    print("\n".join(lines) if lines else "everything is up to date")
+
+
+run(main)

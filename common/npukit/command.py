@@ -1,0 +1,37 @@
+"""The command line that every stage script shares: help, errors, exit codes, progress."""
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from npukit.errors import NpukitError
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+    """Return a parser whose help is the script's docstring, flags spelled as in the originals."""
+    return argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run a script's main() and leave with the exit code of the house.
+
+    0 done, 1 the job failed, 2 the user can mend it (argparse agrees), 75 try again elsewhere.
+    An expected failure is one line on stderr; a traceback is always a bug of ours.
+    """
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        sys.exit(main())
+    except NpukitError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def progress(items: Iterable, what: str, total: int | None = None, unit: str = "it") -> Iterable:
+    """Yield the items, with a bar on stderr where stderr is a terminal and nothing elsewhere."""
+    from tqdm import tqdm  # --help must not wait for it
+
+    return tqdm(items, desc=what, total=total, unit=unit, leave=False, disable=None)

@@ -1,0 +1,63 @@
+"""How close two sets of outputs are: cosine, largest difference, flipped decisions, and the gates on them."""
+import numpy as np
+
+TOLERANCE = 1e-4  # of the largest logit (at least 1): what fp32 arithmetic in another order may move
+METRIC_KEPT = 0.999  # of the fp32 reference's task metric: what half precision has to keep
+DECISIONS_KEPT = 0.99  # of the fp32 reference's decisions, where random weights leave no task metric
+
+
+def compare(ours: np.ndarray, reference: np.ndarray, sample: np.ndarray, against: str) -> dict:
+    """Return the fidelity of `ours` to `reference`.
+
+    ours, reference  float [M, T]: M decisions (tokens, sentences ...) among T classes each
+    sample           int [M], ascending: the sample that each decision belongs to
+    against          what the reference is, for the report
+    returns          cosine_mean, cosine_min over samples, max_abs, tolerance (absolute), argmax_agreement (fraction),
+                     flips (decisions that differ though the reference's two best are further apart than the
+                     tolerance), not_finite (values), worst_sample (the one of max_abs)
+    """
+    if ours.shape != reference.shape:
+        raise ValueError(f"outputs {list(ours.shape)} are compared with a reference {list(reference.shape)}")
+    finite = np.isfinite(ours)
+    difference = np.where(finite, np.abs(ours - reference), np.inf)
+    tolerance = TOLERANCE * max(1.0, float(np.abs(reference).max()))
+    best_two = np.partition(reference, -2, axis=1)[:, -2:]
+    differs = ours.argmax(1) != reference.argmax(1)
+    cosine = cosines(np.where(finite, ours, 0), reference, sample)
+    worst = int(difference.max(1).argmax())
+    return {"against": against, "cosine_mean": float(cosine.mean()), "cosine_min": float(cosine.min()),
+            "max_abs": float(difference.max()) if finite.all() else None, "tolerance": tolerance,
+            "argmax_agreement": float(1 - differs.mean()),
+            "flips": int((differs & (best_two[:, 1] - best_two[:, 0] > tolerance)).sum()),
+            "not_finite": int((~finite).sum()), "worst_sample": int(sample[worst])}
+
+
+def cosines(ours: np.ndarray, reference: np.ndarray, sample: np.ndarray) -> np.ndarray:
+    """Return the cosine of each sample's outputs, all its decisions read as one vector, in float64."""
+    starts = np.flatnonzero(np.diff(sample, prepend=sample[0] - 1))
+    ours, reference = ours.astype(np.float64), reference.astype(np.float64)
+    dot, ours, reference = (np.add.reduceat(np.einsum("mt,mt->m", a, b), starts)
+                            for a, b in ((ours, reference), (ours, ours), (reference, reference)))
+    return dot / np.maximum(np.sqrt(ours * reference), np.finfo(np.float64).tiny)
+
+
+def gates(fidelity: dict, precision: str, metric: str = "", value: float = 0, reference: float = 0) -> list[dict]:
+    """Return the gates of one stage: each a name, a limit, the value and whether it passes.
+
+    fp32 has to reproduce the reference's numbers. Half precision has to keep its task metric; where there is none
+    (metric is "": random weights), its decisions.
+    """
+    finite = gate("values that are not finite", 0, fidelity["not_finite"], fidelity["not_finite"] == 0)
+    if precision == "fp32":
+        largest, limit = fidelity["max_abs"], fidelity["tolerance"]
+        return [finite, gate("largest difference from PyTorch", limit, largest, largest is not None and largest <= limit),
+                gate("flipped decisions", 0, fidelity["flips"], fidelity["flips"] == 0)]
+    if metric:
+        return [finite, gate(f"{metric} kept from PyTorch fp32", METRIC_KEPT * reference, value, value >= METRIC_KEPT * reference)]
+    agreement = fidelity["argmax_agreement"]
+    return [finite, gate("decisions kept from PyTorch fp32", DECISIONS_KEPT, agreement, agreement >= DECISIONS_KEPT)]
+
+
+def gate(name: str, limit: float, value: float | None, passes: bool) -> dict:
+    """Return one gate as report.json holds it."""
+    return {"name": name, "limit": limit, "value": value, "passes": bool(passes)}

@@ -1,0 +1,60 @@
+"""Files that are whole or absent: built aside, moved into place; JSON and digests. Needs nothing but Python."""
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from npukit.errors import UserError
+
+
+@contextlib.contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """Give a private name beside `path` to write to, and move it into place if the block ends well.
+
+    Works for a file and for a folder; a folder in the way is replaced. What a killed process leaves carries a
+    process id in its name and is in nobody's way.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        yield new
+        if path.is_dir():
+            shutil.rmtree(path)
+        new.replace(path)
+    finally:
+        if new.is_dir():
+            shutil.rmtree(new)
+        new.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Return the file's SHA-256 in hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def read_json(path: Path):
+    """Read a JSON file of ours; a missing one is named with the remedy."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there; the stage that makes it has not run") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not whole JSON ({error}); remove it and run make again") from None
+
+
+def write_json(path: Path, value) -> None:
+    """Write a JSON file whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file whole or not at all."""
+    with aside(path) as new:
+        new.write_text(text, encoding="utf-8")

@@ -1,0 +1,263 @@
+"""report.json: what was measured, where each number comes from, and what is judged on it.
+
+One report per model, profile, chip and batch size. Measuring and judging are apart: postprocess writes the report
+whether its gates pass or not; `make all` prints the table and fails on it.
+"""
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from npukit.files import read_json, sha256, write_json
+from npukit.errors import UserError
+from npukit.fidelity import gates
+
+SCHEMA = Path(__file__).with_name("report.schema.json")
+STABLE = 0.10  # windows whose rates differ by no more than this
+WINDOWS = 3
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags with which the makefile asks a postprocess.py for its report."""
+    parser.add_argument("--report", type=Path, help="write report.json here")
+    parser.add_argument("--run", type=Path, help="out/<soc>/<profile>/<model>/bs<N>, the run that the report is about")
+    parser.add_argument("--loop", type=int, default=100, help="repetitions of the pure inference in the perf stage")
+
+
+class Run:
+    """One model, profile, chip and batch size: out/<soc>[-standin]/<profile>/<model>/bs<N>, its stages' folders below."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.export = folder.parent / "pth2onnx"
+        self.inputs = folder.parent / "inputs"
+        chip, self.profile, self.model, batch = folder.parts[-4:]
+        self.soc, self.twin = chip.removesuffix("-standin"), chip.endswith("-standin")
+        self.batch_size = int(batch.removeprefix("bs"))
+
+    def records(self) -> dict[str, dict]:
+        """Return what each stage ran and how long it took."""
+        places = {"preprocess": self.inputs, "pth2onnx": self.export,
+                  **{stage: self.folder / stage for stage in ("modify_onnx", "atc", "infer", "perf")}}
+        return {stage: read_json(place / "record.json") for stage, place in places.items() if (place / "record.json").exists()}
+
+    def precision(self) -> str:
+        """Return the arithmetic of the offline model: fp32 on the CPU and where atc was told to keep it, else fp16."""
+        command = self.records()["atc"]["command"]
+        kept = re.search(r"--precision_mode(_v2)?[= ](force_fp32|must_keep_origin_dtype|origin)\b", command)
+        return "fp32" if self.soc == "cpu" or kept else "fp16"
+
+    def standin(self, summary: dict) -> bool:
+        """Return whether a stand-in made the numbers; refuse a run whose place says otherwise."""
+        made, expected = "standin" in summary, self.twin or self.soc == "cpu"
+        if made != expected:
+            raise UserError(f"{self.folder} holds results of {'the stand-in' if made else 'the real tools'}, which do not belong "
+                            "there; remove it and run make again")
+        return made
+
+    def report(self, *, metric: str, metrics: dict, fidelity: dict, seq_lens: list[int], original: dict, loop: int,
+               predictions: Path) -> dict:
+        """Return the report of this run, all that is the same for every model put together here.
+
+        metric       the name of the figure that is judged, a key of metrics
+        predictions  the file of the answers, whose digest shows whether they depend on the batch size
+        """
+        manifest, summary, records = read_json(self.inputs / "manifest.json"), self.summary(), self.records()
+        weights, ledger = read_json(self.export / "weights.json"), read_json(self.export / "ledger.json")
+        reference, precision = ledger[0]["metrics"], self.precision()
+        judged = "" if weights["kind"] == "random" else metric
+        pure = pure_inference(self.folder / "perf" / "log.txt", loop)
+        return {
+            "schema": 1, "model": self.model, "profile": self.profile, "soc": self.soc, "standin": self.standin(summary),
+            "precision": precision, "batch_size": self.batch_size, "seq_lens": seq_lens, "samples": manifest["samples"],
+            "weights": weights, "corpus": manifest["corpus"], "metric": metric,
+            "metrics": metrics, "reference": reference, "fidelity": fidelity,
+            "ledger": [*ledger, {"stage": "om", "metrics": metrics, "fidelity": fidelity}],
+            "performance": performance(summary, records["infer"], manifest["samples"], self.batch_size, pure),
+            "original": original, "predictions_sha256": sha256(predictions),
+            "gates": gates(fidelity, precision, judged, metrics[metric], reference[metric]),
+            "provenance": provenance(records, {"manifest": self.inputs / "manifest.json", "om": self.folder / "atc" / "model.om"}),
+        }
+
+    def summary(self) -> dict:
+        """Return the summary that ais_bench wrote beside the outputs."""
+        return read_json(self.folder / "infer" / "outputs_summary.json")
+
+
+def write(path: Path, report: dict) -> None:
+    """Check a report against the schema and write it.
+
+    passes is set here, from the gates: a report cannot say it passes while one of its gates does not.
+    """
+    report["passes"] = all(gate["passes"] for gate in report["gates"])
+    validate(report, str(path))
+    write_json(path, report)
+
+
+def validate(report: dict, name: str) -> None:
+    """Raise UserError where a report does not follow the schema."""
+    import jsonschema
+
+    error = jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(report))
+    if error is not None:
+        raise UserError(f"{name} does not follow {SCHEMA.name}: {error.json_path}: {error.message}")
+
+
+def performance(summary: dict, stage: dict, samples: int, batch_size: int, pure: dict | None) -> dict:
+    """Return the performance part from ais_bench's summary and the stage's record.
+
+    device_per_s      samples by the device's own time, no copies: what ais_bench calls throughput, on real data
+    end_to_end_per_s  samples by the wall time of the whole inference command, files read and written
+    windows           the device's rate in each third of the run; stable where they agree within 10 %
+    """
+    times = sorted(summary["npu_compute_time_list"])
+    rates = window_rates(summary["npu_compute_time_list"], batch_size)
+    return {
+        "device_per_s": 1000 * batch_size * len(times) / sum(times),
+        "end_to_end_per_s": samples / stage["seconds"],
+        "latency_ms": {"mean": sum(times) / len(times), **{f"p{q}": percentile(times, q) for q in (50, 90, 99)}},
+        "windows": rates,
+        "stable": len(rates) == WINDOWS and max(rates) - min(rates) <= STABLE * max(rates),
+        "pure_inference": pure,
+    }
+
+
+def window_rates(times: list[float], batch_size: int) -> list[float]:
+    """Return samples a second in each of three consecutive windows; none where there are fewer batches than windows."""
+    if len(times) < WINDOWS:
+        return []
+    edges = [len(times) * i // WINDOWS for i in range(WINDOWS + 1)]
+    return [1000 * batch_size * (end - begin) / sum(times[begin:end]) for begin, end in zip(edges, edges[1:])]
+
+
+def percentile(ordered: list[float], q: int) -> float:
+    """Return the smallest value that at least q percent of the values do not exceed."""
+    return ordered[max(0, -(-len(ordered) * q // 100) - 1)]
+
+
+def pure_inference(log: Path, loop: int) -> dict:
+    """Return what the perf stage's log says: the tool's own line and its number (both spellings are read)."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    for line in reversed(lines):
+        if match := re.search(r"throughput 1000\*batchsize(?:\.mean)?\(.*?\)/NPU_compute_time\.mean\(.*?\): ([0-9.]+)", line):
+            return {"tool_line": line.strip(), "loop": loop, "samples_per_s": float(match[1])}
+    raise UserError(f"{log} has no line with the tool's throughput; its end says: {' | '.join(lines[-3:])}")
+
+
+def provenance(records: dict[str, dict], inputs: dict[str, Path]) -> dict:
+    """Return where the numbers come from: commands and times of the stages, digests, versions, commit, host."""
+    started = min((record["started"] for record in records.values()), default=None)
+    return {
+        "commands": {stage: record["command"] for stage, record in records.items()},
+        "seconds": {stage: record["seconds"] for stage, record in records.items()},
+        "inputs": {name: sha256(path) for name, path in inputs.items()},
+        "versions": tool_versions(),
+        "commit": commit(),
+        "host": {"cpu": cpu_name(), "cpus_granted": len(os.sched_getaffinity(0)), "system": platform.platform(terse=True)},
+        "image": os.environ.get("NPUKIT_IMAGE"),
+        "started": started,
+    }
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions of what the numbers depend on."""
+    from importlib import metadata
+
+    versions = {"python": platform.python_version()}
+    for name in ("torch", "transformers", "onnx", "onnxsim", "onnxruntime", "numpy"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def commit() -> str | None:
+    """Return the commit of the tree, with +changes where it is not clean; the image says it where there is no git."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("NPUKIT_COMMIT")
+    return head + ("+changes" if dirty else "")
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the kernel gives it."""
+    try:
+        names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
+    except OSError:
+        names = []
+    return names[0] if names else platform.machine()
+
+
+def read_all(folder: Path) -> list[dict]:
+    """Return every report under a folder (out/<chip>/<profile>/<model>/bs<N>/postprocess/report.json)."""
+    return read(sorted(folder.glob("*/*/*/bs*/postprocess/report.json")))
+
+
+def read(paths: Iterable[Path]) -> list[dict]:
+    """Return the reports of these files, each validated, in the order of the table."""
+    reports = []
+    for path in paths:
+        report = read_json(path)
+        validate(report, str(path))
+        reports.append(report)
+    return sorted(reports, key=lambda r: (r["model"], r["soc"], r["standin"], r["profile"], r["batch_size"]))
+
+
+def disagreements(reports: list[dict]) -> list[str]:
+    """Return one sentence for each group of reports whose answers depend on the batch size."""
+    answers = {}
+    for r in reports:
+        key = (r["model"], chip(r), r["profile"], r["provenance"]["inputs"]["manifest"], r["weights"]["sha256"])
+        answers.setdefault(key, {}).setdefault(r["predictions_sha256"], []).append(r["batch_size"])
+    return [f"{model} on {where}, {profile}: the answers at batch sizes {' and '.join(map(str, groups.values()))} differ"
+            for (model, where, profile, *_), groups in answers.items() if len(groups) > 1]
+
+
+def chip(report: dict) -> str:
+    """Return the chip as it is named in paths and tables; a stand-in's name never reads like a chip's."""
+    return report["soc"] + ("-standin" if report["standin"] and report["soc"] != "cpu" else "")
+
+
+HEADINGS = ("model", "profile", "chip", "batch", "metric", "here", "PyTorch", "max diff", "samples/s", "perf/s", "original/s", "verdict")
+
+
+LEGEND = ("samples/s: the corpus, files read and written; perf/s: made-up input, the device alone; both on the chip of their line "
+          "(cpu, -standin: no NPU). original/s: the original README's, on Ascend310P3.")
+
+
+def table(reports: list[dict]) -> str:
+    """Return the table of results, one line a report.
+
+    here, PyTorch  the task metric of the artefact and of the fp32 reference; n/a for random weights
+    samples/s      on the corpus, the whole inference command; perf/s on made-up input, the device alone, as the
+                   original measures; original/s is the original's own figure for this batch size, on its chip
+    """
+    rows = [HEADINGS, *(row(report) for report in reports)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:], LEGEND])
+
+
+def row(report: dict) -> tuple[str, ...]:
+    metric, speed = report["metric"], report["performance"]
+    original = next((r["throughput_per_s"] for r in report["original"]["rows"] if r["batch_size"] == report["batch_size"]), None)
+    failed = [gate["name"] for gate in report["gates"] if not gate["passes"]]
+    difference = report["fidelity"]["max_abs"]
+    return (report["model"], report["profile"], chip(report), str(report["batch_size"]), metric,
+            figure(report["metrics"].get(metric), ".4f"), figure(report["reference"].get(metric), ".4f"),
+            "not finite" if difference is None else figure(difference, ".1e"), figure(speed["end_to_end_per_s"], ".1f"),
+            figure(speed["pure_inference"] and speed["pure_inference"]["samples_per_s"], ".1f"), figure(original, "g"),
+            "pass" if report["passes"] else "FAIL: " + ", ".join(failed))
+
+
+def figure(value: float | None, form: str) -> str:
+    return "n/a" if value is None else format(value, form)

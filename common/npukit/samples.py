@@ -1,0 +1,86 @@
+"""Sample files and their manifest: what preprocess writes, the inference tools read, and postprocess reads back."""
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from npukit.errors import UserError
+from npukit.files import read_json, write_json
+
+
+class SampleWriter:
+    """Writes one file a sample and input, numbered as the originals do, and a manifest of them all.
+
+        with SampleWriter(folder, {"ids": Input("inputs/input_ids", "int64", (50,))}) as samples:
+            samples.add(ids=ids)                      # inputs/input_ids/data_00000000.npy
+        samples.finish(corpus)                        # manifest.json, last of all
+
+    A wrong dtype or shape is refused with the sample's number, so nobody downstream has to look.
+    """
+
+    def __init__(self, folder: Path, inputs: dict[str, "Input"]):
+        self.folder, self.inputs, self.count = folder, inputs, 0
+        for spec in inputs.values():
+            (folder / spec.directory).mkdir(parents=True, exist_ok=True)
+
+    def add(self, **arrays: np.ndarray) -> None:
+        """Write one sample: an array for each input, of the dtype and shape that were declared."""
+        for name, spec in self.inputs.items():
+            array = arrays[name]
+            if array.dtype != spec.dtype or array.shape != spec.shape:
+                raise ValueError(f"sample {self.count}, {name}: {array.dtype}{list(array.shape)} "
+                                 f"where {spec.dtype}{list(spec.shape)} was declared")
+            np.save(self.folder / spec.directory / f"data_{self.count:08d}.npy", array)
+        self.count += 1
+
+    def finish(self, corpus: dict) -> None:
+        """Write manifest.json: how many samples, what each input is, and the corpus they come from."""
+        inputs = {name: {"directory": i.directory, "dtype": i.dtype, "shape": list(i.shape)} for name, i in self.inputs.items()}
+        write_json(self.folder / "manifest.json", {"samples": self.count, "inputs": inputs, "corpus": corpus})
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of the graph: where its files lie, and the dtype and shape of each sample."""
+
+    directory: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_inputs(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """Return (manifest, {name: array [samples, ...]}) of a folder that a SampleWriter filled, in graph order."""
+    manifest = read_json(folder / "manifest.json")
+    arrays = {}
+    for name, spec in manifest["inputs"].items():
+        array = np.empty((manifest["samples"], *spec["shape"]), dtype=spec["dtype"])
+        for number in range(len(array)):
+            array[number] = np.load(folder / spec["directory"] / f"data_{number:08d}.npy")
+        arrays[name] = array
+    return manifest, arrays
+
+
+def read_outputs(folder: Path, samples: int, index: int = 0) -> np.ndarray:
+    """Return output `index` of every sample, [samples, ...], as ais_bench wrote them (data_00000000_0.npy ...).
+
+    The tool cuts each batch into files that keep a batch axis of one; it is dropped here.
+    raises  UserError where a sample is missing, there are more than there should be, or one has another shape
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not there; run the infer stage first")
+    there = {path.name for path in folder.glob(f"*_{index}.npy")}
+    wanted = [f"data_{number:08d}_{index}.npy" for number in range(samples)]
+    missing, extra = sorted(set(wanted) - there), sorted(there - set(wanted))
+    if missing or extra:
+        names = ", ".join((missing or extra)[:3])
+        raise UserError(f"{folder} does not hold the outputs of these {samples} samples: {len(missing)} missing, "
+                        f"{len(extra)} too many ({names}); run the infer stage again")
+    first = np.load(folder / wanted[0])
+    expected = (1, *first.shape[1:])
+    outputs = np.empty((samples, *first.shape[1:]), dtype=first.dtype)
+    for number, name in enumerate(wanted):
+        output = np.load(folder / name)
+        if output.shape != expected:
+            raise UserError(f"{folder / name} has shape {list(output.shape)}, expected {list(expected)}; run the infer stage again")
+        outputs[number] = output[0]
+    return outputs

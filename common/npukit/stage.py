@@ -1,0 +1,101 @@
+"""One stage: its command runs in a fresh folder, which takes the stage's name only if the command succeeds.
+
+    python -m npukit stage --into out/cpu/tiny/elmo/bs1/atc --versions 1c1c8f -- bash atc.sh ...
+
+The folder then also holds
+    log.txt      what the command printed
+    record.json  the command, when it began, how many seconds it took
+    command      command line and tool versions, as common/model.mk compares them with those of the day
+A killed stage leaves a hidden folder that the next run removes; a failed one leaves <folder>.failed to look into.
+"""
+import datetime
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from npukit.device import require_idle
+from npukit.errors import JobFailed, Unavailable
+
+# The device or its driver is gone or taken, whatever the tool at hand calls it (ascend_toolchain: dcmi, ACL runtime).
+INFRASTRUCTURE = re.compile(r"-8005\b|\b107001\b|\b507033\b|\b507899\b|dcmi module initialize failed|acl open device \d+ failed")
+
+
+TAIL = 15  # lines of a failed command's output that are shown where the rest is not
+
+
+def run(into: Path, command: list[str], versions: str = "", idle: int | None = None, show: bool = False) -> None:
+    """Run the command in a folder of its own and move the folder to `into` if it exits with 0.
+
+    versions  of the tools: with others the stage is stale
+    idle      a device that nothing else may be running on
+    show      what the command prints, as it prints it; else a line when it has ended, and the end of its log if it failed
+    raises    SystemExit with the command's own exit code where it is one of the house's (2, 75); Unavailable where the
+              device is gone or taken; JobFailed otherwise
+    """
+    if idle is not None:
+        require_idle(idle)
+    into.parent.mkdir(parents=True, exist_ok=True)
+    for left in into.parent.glob(f".{into.name}.*.new"):
+        shutil.rmtree(left)
+    new = into.with_name(f".{into.name}.{os.getpid()}.new")
+    new.mkdir()
+    started, began = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
+    status = watch(command, new, show)
+    seconds = time.monotonic() - began
+    if status != 0:
+        blame(status, publish(new, into.with_name(f"{into.name}.failed")), show)
+    record = {"command": shlex.join(command), "started": started.isoformat(timespec="seconds"), "seconds": seconds}
+    (new / "record.json").write_text(json.dumps(record, indent=1) + "\n")
+    (new / "command").write_text(f"{' '.join(command)} | {versions}")
+    publish(new, into)
+    shutil.rmtree(into.with_name(f"{into.name}.failed"), ignore_errors=True)
+    if not show:
+        print(f"{seconds:7.1f} s  {into}", flush=True)
+
+
+def watch(command: list[str], folder: Path, show: bool) -> int:
+    """Run the command in the folder and keep what it prints in log.txt; return its exit status, -signal if killed.
+
+    Where stderr is a terminal the command has it, so that its progress bar can be seen.
+    """
+    terminal = sys.stderr.isatty()
+    try:
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=None if terminal else subprocess.STDOUT)
+    except OSError as error:
+        raise JobFailed(f"{command[0]} cannot be started: {error.strerror}") from None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda caught, frame: process.send_signal(caught))
+    with open(folder / "log.txt", "wb") as log:
+        for line in process.stdout:
+            log.write(line)
+            if show:
+                sys.stdout.buffer.write(line)
+                sys.stdout.flush()
+    return process.wait()
+
+
+def publish(new: Path, into: Path) -> Path:
+    """Move a finished folder into place; what stood there is removed first."""
+    if into.exists():
+        shutil.rmtree(into)
+    return new.rename(into)
+
+
+def blame(status: int, failed: Path, show: bool) -> None:
+    """Raise what a failed command means; its log lies in the folder `failed`."""
+    log = (failed / "log.txt").read_text(encoding="utf-8", errors="replace")
+    if not show:
+        sys.stderr.write("".join(log.splitlines(keepends=True)[-TAIL:]))
+    if found := INFRASTRUCTURE.search(log):
+        raise Unavailable(f"the device or its driver failed ({found[0]}); the same job may succeed elsewhere; see {failed}/log.txt")
+    if status in (2, 75):
+        raise SystemExit(status)  # the script has said what is wrong
+    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"exited with {status}"
+    raise JobFailed(f"{failed.name.removesuffix('.failed')} {how}; all of its output is in {failed}/log.txt")

@@ -1,0 +1,18 @@
+# python.mk - the Python that everything runs in: .venv, made once from pinned packages.
+#
+# VENV=/path takes another place; an image sets it to the environment it was built with.
+
+VENV ?= $(root)/.venv
+PYTHON3 ?= python3
+PYTHON := $(VENV)/bin/python
+
+# The first make installs; the last line records what is installed, for the stages' keys.
+$(VENV)/ready: $(root)/common/constraints.txt $(root)/common/pyproject.toml
+	@echo 'setting up $(VENV): pinned packages, once; some minutes on a slow line'
+	@mkdir -p $(@D); exec 9>>$(VENV).lock; flock 9; \
+	$(PYTHON3) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
+		{ echo 'npukit needs Python 3.10, 3.11 or 3.12; name one with PYTHON3=' >&2; exit 2; }; \
+	$(PYTHON3) -m venv $(VENV); \
+	$(PYTHON) -m pip install --disable-pip-version-check -c $(root)/common/constraints.txt -e '$(root)/common[test]'; \
+	$(PYTHON) -m pip freeze --exclude-editable | sha256sum | cut -c1-16 >$@.new; \
+	mv $@.new $@

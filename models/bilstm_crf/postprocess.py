@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Decode the tag scores, print the figures in the original's layout, and write the report.
+
+README, "Verify the inference", step 2. The "acc" that the original prints is precision.
+
+Reads   --infer_results  data_00000000_0.npy ..., float32 [max_seq_len, 33], from ais_bench
+        --annotations    label.txt, from preprocess.py
+        --transitions    transitions.npy, from pth2onnx.py
+        with --report: the folders of the stages before, found from --run
+Writes  with --report: report.json, and predictions.jsonl beside it, [category, first, last] of each sentence
+Source  ModelZoo-PyTorch b3af873, ACL_PyTorch/built-in/nlp/BiLSTM_CRF_PyTorch/bilstm_postprocess.py
+"""
+import json
+from pathlib import Path
+
+import numpy as np
+
+from crf_decode import predict, read_labels, score
+from npukit import command, fidelity, files, report
+from npukit.errors import UserError
+from npukit.samples import read_outputs
+
+
+def main() -> None:
+    args = options()
+    labels = read_labels(args.annotations)
+    lengths = np.array([label["lens"][0] for label in labels])
+    features = read_outputs(args.infer_results, len(labels))
+    transitions = read_transitions(args.transitions)
+    if features.shape[1] < lengths.max() or features.shape[2:] != transitions.shape[:1]:
+        raise UserError(f"{args.infer_results} holds features {list(features.shape[1:])}; expected at least "
+                        f"[{lengths.max()}, {len(transitions)}] for these annotations and transitions")
+    predicted = predict(features, lengths, transitions)
+    overall, by_category = score(predicted, labels)
+    print_as_original(overall, by_category)
+    if args.report:
+        files.write_text(args.report.with_name("predictions.jsonl"), "".join(f"{json.dumps(entities)}\n" for entities in predicted))
+        write_report(args, features, lengths, overall, by_category)
+
+
+def options():
+    parser = command.parser(__doc__)
+    parser.add_argument("--infer_results", type=Path, required=True)
+    parser.add_argument("--annotations", type=Path, required=True)
+    parser.add_argument("--transitions", type=Path, help="default: beside --infer_results, as in the original")
+    report.add_options(parser)
+    args = parser.parse_args()
+    if args.transitions is None:
+        args.transitions = report.Run(args.run).export / "transitions.npy" if args.run else args.infer_results.parent / "transitions.npy"
+    return args
+
+
+def read_transitions(path: Path) -> np.ndarray:
+    """Return the CRF's transitions, float32 [33, 33], [to, from]."""
+    if not path.is_file():
+        raise UserError(f"{path} is not there; pth2onnx.py writes it beside the graph, --transitions names another place")
+    return np.load(path)
+
+
+def print_as_original(overall: dict, by_category: dict) -> None:
+    """Print precision (as "acc"), recall and F1 as bilstm_postprocess.py does."""
+    print("metrics:")
+    print({"acc": overall["precision"], "recall": overall["recall"], "f1": overall["f1"]})
+    print("metrics of per category:")
+    print(json.dumps({category: {"acc": round(s["precision"], 4), "recall": round(s["recall"], 4), "f1": round(s["f1"], 4)}
+                      for category, s in by_category.items()}, indent=4))
+
+
+def write_report(args, features: np.ndarray, lengths: np.ndarray, overall: dict, by_category: dict) -> None:
+    """Judge the features against PyTorch's on the characters themselves (the padding means nothing) and write the report."""
+    run = report.Run(args.run)
+    inside = np.arange(features.shape[1]) < lengths[:, None]
+    reference = np.load(run.export / "reference.npy")
+    closeness = fidelity.compare(features[inside], reference[inside], np.nonzero(inside)[0], "PyTorch fp32")
+    report.write(args.report, run.report(
+        metric="f1", metrics={**overall, "by_category": by_category}, fidelity=closeness, seq_lens=[features.shape[1]],
+        original=files.read_json(Path(__file__).with_name("original.json")), loop=args.loop,
+        predictions=args.report.with_name("predictions.jsonl")))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Export the network to ONNX, with any batch size, and prove the export on the real samples.
+
+README, "Convert the model", step 1. The CRF stays outside, as in the original: its transitions go into a file of
+their own, which postprocess reads.
+
+Reads   --checkpoint  weights.safetensors, or the original's best-model.bin, or the word random (seeded)
+        --inputs      preprocess.py's folder; with it the export is compared with PyTorch on those samples
+Writes  --output              the graph: ids, mask int64 [bs, max_seq_len] -> features float32 [bs, max_seq_len, 33]
+        transitions.npy       float32 [33, 33], [to, from], beside it
+        with --inputs also    reference.npy, PyTorch's features float32 [samples, max_seq_len, 33]; ledger.json, what
+                              each form of the network scores and how close it is; weights.json, their kind and digest
+Source  ModelZoo-PyTorch b073b44, ACL_PyTorch/built-in/nlp/BiLSTM_CRF_PyTorch/bilstm_pth2onnx.py
+"""
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from safetensors.torch import load_file, save_file
+
+from bilstm_crf import BiLstmCrf, ExportForm
+from crf_decode import predict, read_labels, score
+from npukit import command, fidelity, files, random_weights
+from npukit.errors import JobFailed, UserError
+from npukit.samples import read_inputs
+
+OPSET = 13
+SHIPPED = Path(__file__).resolve().with_name("weights") / "weights.safetensors"
+BATCH = 64  # sentences at a time through PyTorch
+
+
+def main() -> None:
+    args = options()
+    if args.checkpoint == Path("random"):
+        net = random_net(args)
+    else:
+        net = load(args.checkpoint)
+    folder = args.output.parent
+    export(net, args.max_seq_len, args.output)
+    np.save(folder / "transitions.npy", net.crf.transitions.numpy(force=True))
+    if args.inputs:
+        prove(net, args.inputs, args.output)
+        used = folder / "weights.safetensors" if args.checkpoint == Path("random") else args.checkpoint
+        kind = "random" if args.checkpoint == Path("random") else "shipped" if used.resolve() == SHIPPED else "own"
+        files.write_json(folder / "weights.json", {"kind": kind, "sha256": files.sha256(used)})
+
+
+def options():
+    parser = command.parser(__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
+    parser.add_argument("--max_seq_len", type=int, default=50)
+    parser.add_argument("--output", type=Path, required=True, help="the ONNX file")
+    parser.add_argument("--inputs", type=Path, help="preprocess.py's output, to prove the export on")
+    parser.add_argument("--seed", type=int, default=1234, help="of random weights")
+    args = parser.parse_args()
+    if args.checkpoint == Path("random") and not args.inputs:
+        raise UserError("--checkpoint random needs --inputs: the head is spread over the classes of real samples")
+    return args
+
+
+def load(path: Path) -> BiLstmCrf:
+    """Return the network with the weights of a safetensors file or of the original's checkpoint."""
+    if not path.is_file():
+        raise UserError(f"{path} is not there; expected weights.safetensors or the original's best-model.bin")
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
+    except Exception as error:  # each of the two libraries has a family of its own for files it cannot read
+        raise UserError(f"{path} is no checkpoint of this model: {type(error).__name__}: {str(error).splitlines()[0]}") from None
+    state = {name: value.float() for name, value in state.items()}
+    if "embedding.weight" not in state:
+        raise UserError(f"{path} has no embedding.weight; it holds {', '.join(sorted(state)[:4]) or 'nothing'}")
+    net = BiLstmCrf(*state["embedding.weight"].shape, hidden=state["classifier.weight"].shape[1] // 2)
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit the network: {' '.join(str(error).split())}") from None
+    return net.eval()
+
+
+def random_net(args) -> BiLstmCrf:
+    """Return the full-size network with seeded weights, its head spread over the classes of the samples."""
+    torch.manual_seed(args.seed)
+    manifest, inputs = read_inputs(args.inputs)
+    net = BiLstmCrf(manifest["corpus"]["vocabulary"]).eval()
+    logits = reference(net, inputs)[inputs["mask"] == 1]
+    weight, bias = random_weights.spread(logits, net.classifier.weight.numpy(force=True), net.classifier.bias.numpy(force=True))
+    net.classifier.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    save_file(net.state_dict(), args.output.with_name("weights.safetensors"))
+    return net
+
+
+def export(net: BiLstmCrf, max_seq_len: int, path: Path) -> None:
+    """Write the graph; one opset domain, any batch size."""
+    example = torch.ones(2, max_seq_len, dtype=torch.int64)
+    axes = {name: {0: "bs"} for name in ("ids", "mask", "features")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecation of this exporter, LSTM with a variable batch: compared below
+        torch.onnx.export(ExportForm(net).eval(), (example, example), path, input_names=["ids", "mask"],
+                          output_names=["features"], dynamic_axes=axes, opset_version=OPSET, dynamo=False)
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def prove(net: BiLstmCrf, folder: Path, path: Path) -> None:
+    """Compare the graph with PyTorch on all samples; write reference.npy and ledger.json; fail if the export lost anything."""
+    _, inputs = read_inputs(folder)
+    rows = net.embedding.num_embeddings
+    if inputs["ids"].max() >= rows:
+        raise UserError(f"the inputs hold id {inputs['ids'].max()}, the weights have {rows} characters: vocabulary and weights belong to each other")
+    labels = read_labels(folder / "label.txt")
+    lengths, sample = inputs["mask"].sum(1), np.nonzero(inputs["mask"])[0]
+    torch_features = reference(net, inputs)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    onnx_features = np.concatenate([session.run(None, {k: v[i:i + BATCH] for k, v in inputs.items()})[0]
+                                    for i in range(0, len(lengths), BATCH)])
+    inside = inputs["mask"] == 1
+    closeness = fidelity.compare(onnx_features[inside], torch_features[inside], sample, "PyTorch fp32")
+    transitions = net.crf.transitions.numpy(force=True)
+    ledger = [{"stage": name, "metrics": score(predict(features, lengths, transitions), labels)[0], "fidelity": close}
+              for name, features, close in (("torch", torch_features, None), ("onnx", onnx_features, closeness))]
+    np.save(path.with_name("reference.npy"), torch_features)
+    files.write_json(path.with_name("ledger.json"), ledger)
+    lost = [gate for gate in fidelity.gates(closeness, "fp32") if not gate["passes"]]
+    if lost:
+        raise JobFailed(f"the export is not the network: {lost[0]['name']} is {lost[0]['value']}, allowed {lost[0]['limit']} "
+                        f"(worst sample {closeness['worst_sample']})")
+
+
+def reference(net: BiLstmCrf, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Return PyTorch's features, float32 [samples, L, T]."""
+    with torch.inference_mode():
+        return np.concatenate([net(torch.from_numpy(inputs["ids"][i:i + BATCH]), torch.from_numpy(inputs["mask"][i:i + BATCH])).numpy()
+                               for i in range(0, len(inputs["ids"]), BATCH)])
+
+
+if __name__ == "__main__":
+    command.run(main)
