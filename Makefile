@@ -74,7 +74,9 @@ all: $(jobs) ## every stage of every model, then the table; fails if a gate does
 
 # --- Data, results, tests -----------------------------------------------------
 
-.PHONY: fetch results test lint
+.PHONY: setup fetch results test lint
+setup: $(VENV)/ready ## make .venv, as the first use of anything does
+
 fetch: $(VENV)/ready ## bring the released corpora to data/, by digest (the only target that uses the network)
 	$(PYTHON) -m npukit fetch --data $(DATA) $(if $(LOCAL),--local $(LOCAL)) $(wildcard $(MODEL:%=models/%/assets.toml))
 

@@ -180,7 +180,7 @@ $(OUT)/bs%/infer/outputs_summary.json: $(CURDIR)/infer.sh $(OUT)/bs%/atc/model.o
 $(OUT)/bs%/perf/log.txt: $(OUT)/bs%/atc/model.om $(standin_files)
 	$(Q)$(alone) $(call stage,$(@D),perf,--idle $(DEVICE) )
 
-$(OUT)/bs%/postprocess/report.json: $(call script,postprocess.py,samples fidelity metrics report) \
+$(OUT)/bs%/postprocess/report.json: $(call script,postprocess.py,samples fidelity metrics performance provenance report) \
 		$(OUT)/bs%/infer/outputs_summary.json $(OUT)/bs%/perf/log.txt $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json
 	$(Q)$(share) $(call stage,$(@D),postprocess)
 

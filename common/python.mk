@@ -13,6 +13,7 @@ $(VENV)/ready: $(root)/common/constraints.txt $(root)/common/pyproject.toml
 	$(PYTHON3) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
 		{ echo 'npukit needs Python 3.10, 3.11 or 3.12; name one with PYTHON3=' >&2; exit 2; }; \
 	$(PYTHON3) -m venv $(VENV); \
-	$(PYTHON) -m pip install --disable-pip-version-check -c $(root)/common/constraints.txt -e '$(root)/common[test]'; \
+	$(PYTHON) -m pip install --disable-pip-version-check -c $(root)/common/constraints.txt -e '$(root)/common[test]' | \
+		grep --line-buffered -v '^Requirement already satisfied'; \
 	$(PYTHON) -m pip freeze --exclude-editable | sha256sum | cut -c1-16 >$@.new; \
 	mv $@.new $@

@@ -9,7 +9,9 @@ device     which chips there are, and whether they are idle
 why        which prerequisite makes a stage stale
 fidelity   how close two sets of outputs are
 metrics    entity precision, recall and F1
-report     report.json: its schema, its gates, the table of results
+performance  what the inference tool measured
+provenance   where the numbers come from
+report       report.json: what a run measured, its schema, the table of results
 assets     corpora and weights by digest
 """
 __version__ = "0.1.0"

@@ -11,8 +11,8 @@ def main() -> int | None:
     verbs = {"stage": stage, "results": results, "fetch": fetch, "soc": soc, "idle": idle, "why": why}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
-    args, rest = parser.parse_known_args(sys.argv[1:2])
-    return verbs[args.verb](argparse.ArgumentParser(prog=f"npukit {args.verb}", description=verbs[args.verb].__doc__), sys.argv[2:])
+    verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
+    return verb(argparse.ArgumentParser(prog=f"npukit {verb.__name__}", description=verb.__doc__), sys.argv[2:])
 
 
 def stage(parser, arguments) -> None:

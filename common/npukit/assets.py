@@ -12,9 +12,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from npukit.files import aside, sha256
 from npukit.command import progress
 from npukit.errors import Unavailable, UserError
+from npukit.files import aside, sha256
 
 try:
     import tomllib
@@ -93,7 +93,7 @@ def download(asset: Asset, place: Path) -> str:
         except (requests.RequestException, UserError) as error:
             problems.append(f"{source['url']}: {error}")
     reasons = "; ".join(problems) or "it has no source"
-    raise Unavailable(f"{place} cannot be fetched ({reasons}). Put the file anywhere below a folder and run make LOCAL=folder fetch")
+    raise Unavailable(f"{place} cannot be fetched ({reasons}). Put it anywhere below a folder and run make LOCAL=folder fetch")
 
 
 def save(url: str, path: Path) -> None:

@@ -35,7 +35,7 @@ def soc_version() -> str:
     """Return the --soc_version of this machine's chips, as the originals read it off npu-smi by hand."""
     names = {chip.name for chip in chips()}
     if len(names) > 1:
-        raise UserError(f"this machine has chips of {len(names)} kinds ({', '.join(sorted(names))}); say which with SOC=Ascend<name>")
+        raise UserError(f"this machine has chips {' and '.join(sorted(names))}; say which with SOC=Ascend<name>")
     return f"Ascend{names.pop()}"
 
 
@@ -55,7 +55,7 @@ def npu_smi(*arguments: str) -> str:
     try:
         done = subprocess.run(["npu-smi", *arguments], capture_output=True, text=True, timeout=60)
     except FileNotFoundError:
-        raise UserError("npu-smi is not on PATH: this machine has no Ascend driver; use SOC=cpu, or SOC=Ascend310P3 STANDIN=1") from None
+        raise UserError("there is no npu-smi on PATH, so no Ascend driver; use SOC=cpu, or SOC=Ascend310P3 STANDIN=1") from None
     except subprocess.TimeoutExpired:
         raise Unavailable("npu-smi did not answer within 60 s; the driver hangs") from None
     if done.returncode != 0:

@@ -53,7 +53,8 @@ def gates(fidelity: dict, precision: str, metric: str = "", value: float = 0, re
         return [finite, gate("largest difference from PyTorch", limit, largest, largest is not None and largest <= limit),
                 gate("flipped decisions", 0, fidelity["flips"], fidelity["flips"] == 0)]
     if metric:
-        return [finite, gate(f"{metric} kept from PyTorch fp32", METRIC_KEPT * reference, value, value >= METRIC_KEPT * reference)]
+        limit = METRIC_KEPT * reference
+        return [finite, gate(f"{metric} kept from PyTorch fp32", limit, value, value >= limit)]
     agreement = fidelity["argmax_agreement"]
     return [finite, gate("decisions kept from PyTorch fp32", DECISIONS_KEPT, agreement, agreement >= DECISIONS_KEPT)]
 

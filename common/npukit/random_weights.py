@@ -21,5 +21,5 @@ def spread(logits: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np
     best = ((logits - mean) * scale).argmax(1)
     share = np.bincount(best).max() / len(best)
     if share > LARGEST_SHARE:
-        raise JobFailed(f"the random head gives one class {share:.0%} of {len(best)} answers; another --seed or more samples are needed")
+        raise JobFailed(f"the random head gives one class {share:.0%} of {len(best)} answers; use another --seed or more samples")
     return (weight * scale[:, None]).astype(weight.dtype), ((bias - mean) * scale).astype(bias.dtype)

@@ -5,20 +5,17 @@ whether its gates pass or not; `make all` prints the table and fails on it.
 """
 import argparse
 import json
-import os
-import platform
 import re
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from npukit.files import read_json, sha256, write_json
 from npukit.errors import UserError
 from npukit.fidelity import gates
+from npukit.files import read_json, sha256, write_json
+from npukit.performance import performance, pure_inference
+from npukit.provenance import provenance
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
-STABLE = 0.10  # windows whose rates differ by no more than this
-WINDOWS = 3
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +77,8 @@ class Run:
             "performance": performance(summary, records["infer"], manifest["samples"], self.batch_size, pure),
             "original": original, "predictions_sha256": sha256(predictions),
             "gates": gates(fidelity, precision, judged, metrics[metric], reference[metric]),
-            "provenance": provenance(records, {"manifest": self.inputs / "manifest.json", "om": self.folder / "atc" / "model.om"}),
+            "provenance": provenance(records, {"manifest": self.inputs / "manifest.json",
+                                               "om": self.folder / "atc" / "model.om"}),
         }
 
     def summary(self) -> dict:
@@ -106,95 +104,6 @@ def validate(report: dict, name: str) -> None:
         jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(report))
     if error is not None:
         raise UserError(f"{name} does not follow {SCHEMA.name}: {error.json_path}: {error.message}")
-
-
-def performance(summary: dict, stage: dict, samples: int, batch_size: int, pure: dict | None) -> dict:
-    """Return the performance part from ais_bench's summary and the stage's record.
-
-    device_per_s      samples by the device's own time, no copies: what ais_bench calls throughput, on real data
-    end_to_end_per_s  samples by the wall time of the whole inference command, files read and written
-    windows           the device's rate in each third of the run; stable where they agree within 10 %
-    """
-    times = sorted(summary["npu_compute_time_list"])
-    rates = window_rates(summary["npu_compute_time_list"], batch_size)
-    return {
-        "device_per_s": 1000 * batch_size * len(times) / sum(times),
-        "end_to_end_per_s": samples / stage["seconds"],
-        "latency_ms": {"mean": sum(times) / len(times), **{f"p{q}": percentile(times, q) for q in (50, 90, 99)}},
-        "windows": rates,
-        "stable": len(rates) == WINDOWS and max(rates) - min(rates) <= STABLE * max(rates),
-        "pure_inference": pure,
-    }
-
-
-def window_rates(times: list[float], batch_size: int) -> list[float]:
-    """Return samples a second in each of three consecutive windows; none where there are fewer batches than windows."""
-    if len(times) < WINDOWS:
-        return []
-    edges = [len(times) * i // WINDOWS for i in range(WINDOWS + 1)]
-    return [1000 * batch_size * (end - begin) / sum(times[begin:end]) for begin, end in zip(edges, edges[1:])]
-
-
-def percentile(ordered: list[float], q: int) -> float:
-    """Return the smallest value that at least q percent of the values do not exceed."""
-    return ordered[max(0, -(-len(ordered) * q // 100) - 1)]
-
-
-def pure_inference(log: Path, loop: int) -> dict:
-    """Return what the perf stage's log says: the tool's own line and its number (both spellings are read)."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    for line in reversed(lines):
-        if match := re.search(r"throughput 1000\*batchsize(?:\.mean)?\(.*?\)/NPU_compute_time\.mean\(.*?\): ([0-9.]+)", line):
-            return {"tool_line": line.strip(), "loop": loop, "samples_per_s": float(match[1])}
-    raise UserError(f"{log} has no line with the tool's throughput; its end says: {' | '.join(lines[-3:])}")
-
-
-def provenance(records: dict[str, dict], inputs: dict[str, Path]) -> dict:
-    """Return where the numbers come from: commands and times of the stages, digests, versions, commit, host."""
-    started = min((record["started"] for record in records.values()), default=None)
-    return {
-        "commands": {stage: record["command"] for stage, record in records.items()},
-        "seconds": {stage: record["seconds"] for stage, record in records.items()},
-        "inputs": {name: sha256(path) for name, path in inputs.items()},
-        "versions": tool_versions(),
-        "commit": commit(),
-        "host": {"cpu": cpu_name(), "cpus_granted": len(os.sched_getaffinity(0)), "system": platform.platform(terse=True)},
-        "image": os.environ.get("NPUKIT_IMAGE"),
-        "started": started,
-    }
-
-
-def tool_versions() -> dict[str, str]:
-    """Return the versions of what the numbers depend on."""
-    from importlib import metadata
-
-    versions = {"python": platform.python_version()}
-    for name in ("torch", "transformers", "onnx", "onnxsim", "onnxruntime", "numpy"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-def commit() -> str | None:
-    """Return the commit of the tree, with +changes where it is not clean; the image says it where there is no git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("NPUKIT_COMMIT")
-    return head + ("+changes" if dirty else "")
-
-
-def cpu_name() -> str:
-    """Return the processor's name as the kernel gives it."""
-    try:
-        names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
-    except OSError:
-        names = []
-    return names[0] if names else platform.machine()
 
 
 def read_all(folder: Path) -> list[dict]:
@@ -227,11 +136,12 @@ def chip(report: dict) -> str:
     return report["soc"] + ("-standin" if report["standin"] and report["soc"] != "cpu" else "")
 
 
-HEADINGS = ("model", "profile", "chip", "batch", "metric", "here", "PyTorch", "max diff", "samples/s", "perf/s", "original/s", "verdict")
+HEADINGS = ("model", "profile", "chip", "batch", "metric", "here", "PyTorch", "max diff",
+            "samples/s", "perf/s", "original/s", "verdict")
 
 
-LEGEND = ("samples/s: the corpus, files read and written; perf/s: made-up input, the device alone; both on the chip of their line "
-          "(cpu, -standin: no NPU). original/s: the original README's, on Ascend310P3.")
+LEGEND = ("samples/s: the corpus, files read and written; perf/s: made-up input, the device alone; both on the chip of their "
+          "line (cpu, -standin: no NPU). original/s: the original README's, on Ascend310P3.")
 
 
 def table(reports: list[dict]) -> str:

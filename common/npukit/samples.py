@@ -81,6 +81,6 @@ def read_outputs(folder: Path, samples: int, index: int = 0) -> np.ndarray:
     for number, name in enumerate(wanted):
         output = np.load(folder / name)
         if output.shape != expected:
-            raise UserError(f"{folder / name} has shape {list(output.shape)}, expected {list(expected)}; run the infer stage again")
+            raise UserError(f"{folder / name} is {list(output.shape)}, expected {list(expected)}; run the infer stage again")
         outputs[number] = output[0]
     return outputs

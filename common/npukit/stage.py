@@ -94,7 +94,7 @@ def blame(status: int, failed: Path, show: bool) -> None:
     if not show:
         sys.stderr.write("".join(log.splitlines(keepends=True)[-TAIL:]))
     if found := INFRASTRUCTURE.search(log):
-        raise Unavailable(f"the device or its driver failed ({found[0]}); the same job may succeed elsewhere; see {failed}/log.txt")
+        raise Unavailable(f"the device or its driver failed ({found[0]}); try again elsewhere; its output is in {failed}/log.txt")
     if status in (2, 75):
         raise SystemExit(status)  # the script has said what is wrong
     how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"exited with {status}"

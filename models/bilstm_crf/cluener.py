@@ -68,7 +68,7 @@ def parse(line: bytes, max_length: int, labelled: bool) -> Sentence:
         raise ValueError(f"not a JSON object: {error.msg} at column {error.colno}") from None
     for key in ("text", "label")[: 1 + labelled]:
         if not isinstance(record, dict) or key not in record:
-            raise ValueError(f"no key \"{key}\"; a sentence is {{\"text\": ..., \"label\": {{category: {{mention: [[first, last]]}}}}}}")
+            raise ValueError(f'no key "{key}"; expected {{"text": ..., "label": {{category: {{mention: [[first, last]]}}}}}}')
     text = check_text(record["text"], max_length)
     label = record.get("label")
     return Sentence(text, None if label is None else tags_of(text, label))
@@ -94,7 +94,7 @@ def tags_of(text: str, label: object) -> tuple[str, ...]:
         if category not in CATEGORIES:
             raise ValueError(f"label \"{category}\" is not one of {', '.join(CATEGORIES)}")
         if not 0 <= first <= last < len(text):
-            raise ValueError(f"span [{first}, {last}] of {category} leaves the text of {len(text)} characters (ends are inclusive)")
+            raise ValueError(f"span [{first}, {last}] of {category} leaves the text, whose last character is {len(text) - 1}")
         if text[first:last + 1] != mention:
             raise ValueError(f"span [{first}, {last}] of {category} is \"{text[first:last + 1]}\", its label says \"{mention}\"")
         if any(tag != "O" for tag in tags[first:last + 1]):

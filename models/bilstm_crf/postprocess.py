@@ -34,7 +34,8 @@ def main() -> None:
     overall, by_category = score(predicted, labels)
     print_as_original(overall, by_category)
     if args.report:
-        files.write_text(args.report.with_name("predictions.jsonl"), "".join(f"{json.dumps(entities)}\n" for entities in predicted))
+        answers = "".join(f"{json.dumps(entities)}\n" for entities in predicted)
+        files.write_text(args.report.with_name("predictions.jsonl"), answers)
         write_report(args, features, lengths, overall, by_category)
 
 
@@ -46,7 +47,7 @@ def options():
     report.add_options(parser)
     args = parser.parse_args()
     if args.transitions is None:
-        args.transitions = report.Run(args.run).export / "transitions.npy" if args.run else args.infer_results.parent / "transitions.npy"
+        args.transitions = (report.Run(args.run).export if args.run else args.infer_results.parent) / "transitions.npy"
     return args
 
 

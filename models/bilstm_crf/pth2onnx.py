@@ -111,7 +111,8 @@ def prove(net: BiLstmCrf, folder: Path, path: Path) -> None:
     _, inputs = read_inputs(folder)
     rows = net.embedding.num_embeddings
     if inputs["ids"].max() >= rows:
-        raise UserError(f"the inputs hold id {inputs['ids'].max()}, the weights have {rows} characters: vocabulary and weights belong to each other")
+        raise UserError(f"the inputs hold id {inputs['ids'].max()}, the weights have {rows} characters; "
+                        "preprocess with the vocabulary that belongs to the weights")
     labels = read_labels(folder / "label.txt")
     lengths, sample = inputs["mask"].sum(1), np.nonzero(inputs["mask"])[0]
     torch_features = reference(net, inputs)
@@ -133,9 +134,9 @@ def prove(net: BiLstmCrf, folder: Path, path: Path) -> None:
 
 def reference(net: BiLstmCrf, inputs: dict[str, np.ndarray]) -> np.ndarray:
     """Return PyTorch's features, float32 [samples, L, T]."""
+    ids, mask = torch.from_numpy(inputs["ids"]), torch.from_numpy(inputs["mask"])
     with torch.inference_mode():
-        return np.concatenate([net(torch.from_numpy(inputs["ids"][i:i + BATCH]), torch.from_numpy(inputs["mask"][i:i + BATCH])).numpy()
-                               for i in range(0, len(inputs["ids"]), BATCH)])
+        return torch.cat([net(ids[i:i + BATCH], mask[i:i + BATCH]) for i in range(0, len(ids), BATCH)]).numpy()
 
 
 if __name__ == "__main__":

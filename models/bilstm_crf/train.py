@@ -26,8 +26,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import cluener
 from bilstm_crf import BiLstmCrf
-from crf_decode import predict
 from cluener import Sentence, Vocabulary
+from crf_decode import predict
 from npukit import command, files, metrics
 from npukit.errors import UserError
 

@@ -1,0 +1,30 @@
+"""What the released corpus has to give, read from the reports that .ci/run has just made."""
+import json
+from pathlib import Path
+
+import pytest
+
+OUT = Path(__file__).parents[1] / "out"
+ORIGINAL_F1 = 0.714  # the original README's, on CLUENER's dev.json
+
+
+def report(chip: str, profile: str, batch_size: int) -> dict:
+    return json.loads((OUT / chip / profile / "bilstm_crf" / f"bs{batch_size}" / "postprocess" / "report.json").read_text())
+
+
+@pytest.mark.parametrize("chip, batch_size", [("cpu", 1), ("cpu", 32), ("Ascend310P3-standin", 32)])
+def test_f1_reaches_the_originals(chip, batch_size):
+    made = report(chip, "released", batch_size)
+    assert made["passes"] and made["standin"]
+    assert (made["samples"], made["metrics"]["gold"]) == (1343, 3072)
+    assert made["metrics"]["f1"] >= ORIGINAL_F1
+
+
+def test_predictions_do_not_depend_on_the_batch_size():
+    assert report("cpu", "released", 1)["predictions_sha256"] == report("cpu", "released", 32)["predictions_sha256"]
+
+
+def test_random_weights_answer_with_many_classes():
+    made = report("cpu", "random", 8)
+    assert made["passes"] and made["weights"]["kind"] == "random"
+    assert made["metrics"]["predicted"] > 100  # entities: an untrained head would find none

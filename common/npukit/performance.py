@@ -1,0 +1,50 @@
+"""How fast it was: what the inference tool measured on the corpus, and the original's pure inference beside it."""
+import itertools
+import re
+from pathlib import Path
+
+from npukit.errors import UserError
+
+STABLE = 0.10  # windows whose rates differ by no more than this
+WINDOWS = 3
+
+
+def performance(summary: dict, stage: dict, samples: int, batch_size: int, pure: dict | None) -> dict:
+    """Return the performance part from ais_bench's summary and the stage's record.
+
+    device_per_s      samples by the device's own time, no copies: what ais_bench calls throughput, on real data
+    end_to_end_per_s  samples by the wall time of the whole inference command, files read and written
+    windows           the device's rate in each third of the run; stable where they agree within 10 %
+    """
+    times = sorted(summary["npu_compute_time_list"])
+    rates = window_rates(summary["npu_compute_time_list"], batch_size)
+    return {
+        "device_per_s": 1000 * batch_size * len(times) / sum(times),
+        "end_to_end_per_s": samples / stage["seconds"],
+        "latency_ms": {"mean": sum(times) / len(times), **{f"p{q}": percentile(times, q) for q in (50, 90, 99)}},
+        "windows": rates,
+        "stable": len(rates) == WINDOWS and max(rates) - min(rates) <= STABLE * max(rates),
+        "pure_inference": pure,
+    }
+
+
+def window_rates(times: list[float], batch_size: int) -> list[float]:
+    """Return samples a second in each of three consecutive windows; none where there are fewer batches than windows."""
+    if len(times) < WINDOWS:
+        return []
+    edges = [len(times) * i // WINDOWS for i in range(WINDOWS + 1)]
+    return [1000 * batch_size * (end - begin) / sum(times[begin:end]) for begin, end in itertools.pairwise(edges)]
+
+
+def percentile(ordered: list[float], q: int) -> float:
+    """Return the smallest value that at least q percent of the values do not exceed."""
+    return ordered[max(0, -(-len(ordered) * q // 100) - 1)]
+
+
+def pure_inference(log: Path, loop: int) -> dict:
+    """Return what the perf stage's log says: the tool's own line and its number (both spellings are read)."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    for line in reversed(lines):
+        if match := re.search(r"throughput 1000\*batchsize(?:\.mean)?\(.*?\)/NPU_compute_time\.mean\(.*?\): ([0-9.]+)", line):
+            return {"tool_line": line.strip(), "loop": loop, "samples_per_s": float(match[1])}
+    raise UserError(f"{log} has no line with the tool's throughput; its end says: {' | '.join(lines[-3:])}")
