@@ -36,6 +36,7 @@ DATA ?= $(root)/data
 OUT_ROOT ?= $(root)/out
 LOCAL ?=
 
+$(if $(filter auto,$(SOC)),$(eval override SOC := $(chip)))
 $(foreach m,$(or $(filter-out $(MODELS),$(MODEL)),$(if $(strip $(MODEL)),,'')),$(error there is no model $m; there are: $(MODELS)))
 
 # --- One job a model ----------------------------------------------------------
@@ -64,7 +65,7 @@ $(jobs): job-%:
 ifdef engine
 	$(container) make -C models/$* $(settings) $(goals)
 else
-	@$(MAKE) -C models/$* $(goals)
+	@$(MAKE) -C models/$* SOC=$(SOC) $(goals)
 endif
 
 batches = $(if $(filter all,$(BS)),*,$(BS))
@@ -74,11 +75,14 @@ all: $(jobs) ## every stage of every model, then the table; fails if a gate does
 
 # --- Data, results, tests -----------------------------------------------------
 
-.PHONY: setup fetch results test lint
+.PHONY: setup fetch ledger results test lint
 setup: $(VENV)/ready ## make .venv, as the first use of anything does
 
 fetch: $(VENV)/ready ## bring the released corpora to data/, by digest (the only target that uses the network)
-	$(PYTHON) -m npukit fetch --data $(DATA) $(if $(LOCAL),--local $(LOCAL)) $(wildcard $(MODEL:%=models/%/assets.toml))
+	$(PYTHON) -m npukit fetch --data $(DATA) --profile $(PROFILE) $(if $(LOCAL),--local $(LOCAL)) $(wildcard $(MODEL:%=models/%/assets.toml))
+
+ledger: $(VENV)/ready ## each form of the network, PyTorch to offline model: metric and closeness
+	@$(PYTHON) -m npukit ledger $(foreach m,$(MODEL),$(foreach n,$(batches),$(wildcard $(folder)/$m/bs$n/postprocess/report.json)))
 
 results: $(VENV)/ready ## the table of every report there is
 	@$(PYTHON) -m npukit results $(OUT_ROOT)

@@ -11,6 +11,8 @@
 #   INPUT_DIRS          the inputs' folders below inputs/, in graph order
 #   PREPROCESS PTH2ONNX POSTPROCESS [TRAIN]   the scripts' flags, as the original spells them
 #   LOOP                repetitions of the pure inference
+#   [MODIFY_ONNX] [ATC] [PERF]   further flags or arguments of these stages
+#   [LIBRARY]           modules of the library that its scripts import beside those that all models' do
 #
 # In the flags: $(CORPUS) and $(CHECKPOINT) of the profile, $(INPUTS) and $(EXPORT), the folders of the first two
 # stages, $(N), the batch size at hand, $(RUN), its folder. Relative paths are the stage's own, fresh folder.
@@ -32,6 +34,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SUFFIXES:
 .DEFAULT_GOAL := help
 
+$(if $(word 2,$(CURDIR)),$(error the checkout lies in '$(CURDIR)': make cannot work in a path with blanks))
 model := $(notdir $(CURDIR))
 root := $(patsubst %/common/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 STAGES := preprocess pth2onnx modify_onnx atc infer perf postprocess
@@ -47,6 +50,10 @@ ON_BAD_INPUT ?= stop
 DATA ?= $(root)/data
 OUT_ROOT ?= $(root)/out
 ATC_FLAGS ?=
+ATC ?=
+PERF ?=
+MODIFY_ONNX ?=
+LIBRARY ?=
 V ?=
 
 include $(root)/common/python.mk
@@ -57,7 +64,9 @@ comma := ,
 empty :=
 space := $(empty) $(empty)
 one_word = $(if $(word 2,$($1)),$(error $1='$($1)': npukit takes no blanks here))
-$(foreach v,root DATA OUT_ROOT VENV PROFILE SOC STANDIN DEVICE,$(call one_word,$v))
+whole_path = $(if $(filter-out /% random,$($1)),$(error $1='$($1)': give the whole path, from /))
+$(foreach v,DATA OUT_ROOT VENV PROFILE SOC STANDIN DEVICE,$(call one_word,$v))
+$(foreach v,DATA OUT_ROOT VENV,$(call whole_path,$v))
 $(foreach v,SUMMARY PROFILES BATCHES ONNX INPUT_DIRS LOOP PREPROCESS PTH2ONNX POSTPROCESS,$(if $(value $v),,$(error \
 	$(CURDIR)/Makefile does not set $v; common/model.mk says what it means)))
 $(if $(filter $(PROFILE),$(PROFILES)),,$(error $(model) has no profile '$(PROFILE)'; it has: $(PROFILES)))
@@ -66,16 +75,15 @@ $(foreach n,$(or $(filter-out $(BATCHES),$(BS)),$(if $(strip $(BS)),,'')),$(erro
 	$(model) has no batch size $n; it has: $(BATCHES), or BS=all))
 $(if $(filter stop skip,$(ON_BAD_INPUT)),,$(error ON_BAD_INPUT='$(ON_BAD_INPUT)'; it is stop or skip))
 
-$(if $(filter auto,$(SOC)),$(eval override SOC := $(or $(shell PYTHONPATH=$(root)/common $(PYTHON3) -m npukit soc),$(error \
-	SOC=auto found no chip; name one, or SOC=cpu))))
+$(if $(filter auto,$(SOC)),$(eval override SOC := $(chip)))
 $(if $(filter cpu Ascend%,$(SOC)),,$(error SOC='$(SOC)'; it is cpu, auto or a chip's name such as Ascend310P3))
 $(if $(filter-out 1,$(STANDIN)),$(error STANDIN='$(STANDIN)'; it is 1, or is not set))
 
 # The stand-in answers for every chip it is asked to, and for the CPU always; the real tools are never mixed with it.
 standin := $(if $(filter cpu,$(SOC)),1,$(STANDIN))
 real_tools = $(shell command -v atc)
-$(if $(standin)$(filter-out $(STAGES) all,$(MAKECMDGOALS)),,$(if $(real_tools),,$(error \
-	SOC=$(SOC) needs CANN: there is no atc on PATH. Run in the cann image, or with STANDIN=1 for the twin on this CPU)))
+$(if $(standin),,$(if $(filter $(STAGES) all reports why,$(MAKECMDGOALS)),$(if $(real_tools),,$(error \
+	SOC=$(SOC) needs CANN: there is no atc on PATH. Run in the cann image, or with STANDIN=1 for the twin on this CPU))))
 
 # --- Names --------------------------------------------------------------------
 
@@ -85,6 +93,7 @@ EXPORT := $(OUT)/pth2onnx
 RUN = $(OUT)/bs$(N)
 CORPUS ?= $(DATA)/$(CORPUS_$(PROFILE))
 CHECKPOINT ?= $(CHECKPOINT_$(PROFILE))
+$(foreach v,CORPUS CHECKPOINT VOCAB,$(call whole_path,$v))
 
 missing = $(foreach f,$1,$(if $(wildcard $f),,$(error $(f:$(root)/%=%) is missing; $2)))
 ifneq (,$(filter $(STAGES) all reports train,$(MAKECMDGOALS)))
@@ -93,7 +102,7 @@ $(call missing,$(filter-out random,$(CHECKPOINT)) $(VOCAB),it is what CHECKPOINT
 endif
 
 export PATH := $(VENV)/bin:$(if $(standin),$(root)/common/standin/bin:)$(PATH)
-export PYTHONPATH := $(if $(standin),$(root)/common/standin:)$(PYTHONPATH)
+export PYTHONPATH := $(PYTHONPATH)$(if $(standin),:$(root)/common/standin)
 
 # --- The commands, one a stage ------------------------------------------------
 
@@ -105,16 +114,17 @@ input_dirs := $(subst $(space),$(comma),$(INPUT_DIRS:%=$(INPUTS)/%))
 command_preprocess = $(PYTHON) $(CURDIR)/preprocess.py $(PREPROCESS)
 command_pth2onnx = $(PYTHON) $(CURDIR)/pth2onnx.py $(PTH2ONNX)
 command_modify_onnx = $(PYTHON) $(CURDIR)/modify_onnx.py $(MODIFY_ONNX)
-command_atc = bash $(CURDIR)/atc.sh $(graph) model $(N) $(SOC) $(ATC_FLAGS)
+command_atc = bash $(CURDIR)/atc.sh $(graph) model $(N) $(SOC) $(ATC) $(ATC_FLAGS)
 command_infer = bash $(CURDIR)/infer.sh $(RUN)/atc/model.om $(input_dirs) outputs $(N) $(DEVICE)
-command_perf = $(PYTHON) -m ais_bench --model $(RUN)/atc/model.om --loop $(LOOP) --device $(DEVICE)
+command_perf = $(PYTHON) -m ais_bench --model $(RUN)/atc/model.om --loop $(LOOP) --device $(DEVICE) $(PERF)
 command_postprocess = $(PYTHON) $(CURDIR)/postprocess.py $(POSTPROCESS) --run $(RUN) --loop $(LOOP) --report report.json
 
-# What a stage is up to date with, besides files: its command and the versions of the tools.
+# What a stage is up to date with, besides files: its command, without the quotes that the shell takes away, and the
+# versions of the tools.
 cann := $(firstword $(wildcard $(addsuffix /version.cfg,$(ASCEND_TOOLKIT_HOME) /usr/local/Ascend/ascend-toolkit/latest \
 	/usr/local/Ascend/cann)))
-versions := $(strip $(file <$(VENV)/ready) $(if $(standin),,$(file <$(cann))))
-key = $(strip $(command_$1) | $(versions))
+versions := $(strip $(file <$(VENV)/ready) $(if $(standin),,$(if $(cann),$(file <$(cann)))))
+key = $(strip $(subst ',,$(subst ",,$(command_$1))) | $(versions))
 
 # Timings are the result. On the stand-in the device is this CPU, so whatever is timed runs alone and everything else
 # shares; on a chip only its own timings exclude each other.
@@ -134,7 +144,7 @@ $(STAGES) all reports train clean: locked ;
 locked: $(VENV)/ready
 	@mkdir -p $(OUT) $(locks); exec 9>>$(locks)/$(subst /,-,$(OUT:$(OUT_ROOT)/%=%)); flock -n 9 || \
 		{ echo 'another make is at work on $(OUT); let it finish, or stop it' >&2; exit 2; }; \
-	$(MAKE) NPUKIT_LOCKED=1 $(goals)
+	$(MAKE) NPUKIT_LOCKED=1 SOC=$(SOC) $(goals)
 
 else
 
@@ -155,10 +165,13 @@ postprocess: $(BS:%=$(OUT)/bs%/postprocess/report.json) ## outputs -> report.jso
 # A script's prerequisites: itself, the model's own modules, and the library modules that it imports.
 scripts := preprocess.py pth2onnx.py modify_onnx.py postprocess.py train.py export_trace_model.py run_torch_aie.py onnx_infer.py
 modules := $(addprefix $(CURDIR)/,$(filter-out $(scripts) test_%.py,$(wildcard *.py)))
-script = $(CURDIR)/$1 $(modules) $(patsubst %,$(root)/common/npukit/%.py,errors command files $2)
-standin_files := $(if $(standin),$(shell find $(root)/common/standin -name '*.py' -not -path '*/tests/*'))
+script = $(CURDIR)/$1 $(modules) $(patsubst %,$(root)/common/npukit/%.py,errors command files $2 $(LIBRARY))
+standin_files := $(if $(standin),$(shell find $(root)/common/standin/{bin,standin,aclruntime,ais_bench} -type f -not -name '*.pyc'))
 
-$(INPUTS)/manifest.json: $(call script,preprocess.py,samples) $(CORPUS) $(VOCAB)
+# With `clean` among the goals everything is made after it, with -j too.
+clean_first := $(filter clean,$(MAKECMDGOALS))
+
+$(INPUTS)/manifest.json: $(call script,preprocess.py,samples) $(CORPUS) $(VOCAB) $(clean_first)
 	$(Q)$(share) $(call stage,$(@D),preprocess)
 
 $(EXPORT)/$(ONNX): $(call script,pth2onnx.py,samples fidelity metrics random_weights) $(filter-out random,$(CHECKPOINT)) \
@@ -168,7 +181,7 @@ $(EXPORT)/$(ONNX): $(call script,pth2onnx.py,samples fidelity metrics random_wei
 # The batch size being built: the % of the rule at hand.
 $(OUT)/bs%: N = $*
 
-$(OUT)/bs%/modify_onnx/model.onnx: $(call script,modify_onnx.py,fidelity) $(EXPORT)/$(ONNX)
+$(OUT)/bs%/modify_onnx/model.onnx: $(call script,modify_onnx.py,fidelity) $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json
 	$(Q)$(share) $(call stage,$(@D),modify_onnx)
 
 $(OUT)/bs%/atc/model.om: $(CURDIR)/atc.sh $(if $(modify),$(OUT)/bs%/modify_onnx/model.onnx,$(EXPORT)/$(ONNX)) $(standin_files)
@@ -181,6 +194,7 @@ $(OUT)/bs%/perf/log.txt: $(OUT)/bs%/atc/model.om $(standin_files)
 	$(Q)$(alone) $(call stage,$(@D),perf,--idle $(DEVICE) )
 
 $(OUT)/bs%/postprocess/report.json: $(call script,postprocess.py,samples fidelity metrics performance provenance report) \
+		$(root)/common/npukit/report.schema.json $(wildcard $(CURDIR)/original.json) \
 		$(OUT)/bs%/infer/outputs_summary.json $(OUT)/bs%/perf/log.txt $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json
 	$(Q)$(share) $(call stage,$(@D),postprocess)
 
@@ -196,7 +210,7 @@ $(foreach N,$(BS),$(call stale_stage,modify_onnx,$(RUN)/modify_onnx/model.onnx) 
 	$(call stale_stage,perf,$(RUN)/perf/log.txt) $(call stale_stage,postprocess,$(RUN)/postprocess/report.json)): changed
 
 .PHONY: train
-train: $(CORPUS) ## train the weights that are shipped, where the original releases none
+train: $(CORPUS) $(clean_first) ## train the weights that are shipped, where the original releases none
 	$(if $(value TRAIN),,$(error $(model) is not trained here))
 	$(PYTHON) $(CURDIR)/train.py $(TRAIN) --output $(OUT)/train
 
@@ -218,4 +232,5 @@ show: ## what this model declares
 	@$(foreach v,SUMMARY PROFILES BATCHES ONNX INPUT_DIRS LOOP OUT CORPUS CHECKPOINT,printf '%-12s %s\n' $v '$($v)';)
 
 why: ## which prerequisite makes each stage stale
-	@$(MAKE) -n --debug=basic NPUKIT_LOCKED=1 reports 2>/dev/null | PYTHONPATH=$(root)/common $(PYTHON3) -m npukit why $(OUT)
+	@plan=$$(LC_ALL=C $(MAKE) -n --debug=basic NPUKIT_LOCKED=1 SOC=$(SOC) reports); \
+	PYTHONPATH=$(root)/common $(PYTHON3) -m npukit why $(OUT) <<<"$$plan"

@@ -1,19 +1,24 @@
 # python.mk - the Python that everything runs in: .venv, made once from pinned packages.
 #
-# VENV=/path takes another place; an image sets it to the environment it was built with.
+# VENV=/path takes another place; an image sets it to the environment it was built with. The library itself is not
+# installed but found on PYTHONPATH, so that one environment serves any number of checkouts.
 
 VENV ?= $(root)/.venv
 PYTHON3 ?= python3
 PYTHON := $(VENV)/bin/python
+export PYTHONPATH := $(root)/common$(if $(PYTHONPATH),:$(PYTHONPATH))
+
+# What SOC=auto stands for, as npu-smi tells it.
+chip = $(or $(shell PYTHONPATH=$(root)/common $(PYTHON3) -m npukit soc),$(error SOC=auto found no chip; name one, or SOC=cpu))
 
 # The first make installs; the last line records what is installed, for the stages' keys.
-$(VENV)/ready: $(root)/common/constraints.txt $(root)/common/pyproject.toml
+$(VENV)/ready: $(root)/common/constraints.txt $(root)/common/requirements.txt
 	@echo 'setting up $(VENV): pinned packages, once; some minutes on a slow line'
 	@mkdir -p $(@D); exec 9>>$(VENV).lock; flock 9; \
 	$(PYTHON3) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
 		{ echo 'npukit needs Python 3.10, 3.11 or 3.12; name one with PYTHON3=' >&2; exit 2; }; \
 	$(PYTHON3) -m venv $(VENV); \
-	$(PYTHON) -m pip install --disable-pip-version-check -c $(root)/common/constraints.txt -e '$(root)/common[test]' | \
+	$(PYTHON) -m pip install --disable-pip-version-check -c $(root)/common/constraints.txt -r $(root)/common/requirements.txt | \
 		grep --line-buffered -v '^Requirement already satisfied'; \
-	$(PYTHON) -m pip freeze --exclude-editable | sha256sum | cut -c1-16 >$@.new; \
+	$(PYTHON) -m pip freeze | sha256sum | cut -c1-16 >$@.new; \
 	mv $@.new $@

@@ -7,6 +7,9 @@ samples    sample files and their manifest
 stage      one stage: a command in a fresh folder
 device     which chips there are, and whether they are idle
 why        which prerequisite makes a stage stale
+gears      which lengths to compile for
+ragged     samples of differing lengths, in gears
+bert       BERT from a Hugging Face directory: loaded, run, exported
 fidelity   how close two sets of outputs are
 metrics    entity precision, recall and F1
 performance  what the inference tool measured

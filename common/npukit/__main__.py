@@ -8,7 +8,7 @@ from npukit.errors import JobFailed
 
 
 def main() -> int | None:
-    verbs = {"stage": stage, "results": results, "fetch": fetch, "soc": soc, "idle": idle, "why": why}
+    verbs = {"stage": stage, "batch": batch, "results": results, "ledger": ledger, "fetch": fetch, "soc": soc, "idle": idle, "why": why}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
@@ -29,6 +29,17 @@ def stage(parser, arguments) -> None:
     stage.run(args.into, command, versions=args.versions, idle=args.idle, show=args.show)
 
 
+def batch(parser, arguments) -> None:
+    """Put samples of differing lengths into whole batches of one gear each."""
+    from npukit import ragged
+
+    parser.add_argument("--inputs", type=Path, required=True, help="what preprocess.py wrote")
+    parser.add_argument("--batch_size", type=int, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args(arguments)
+    ragged.write_batches(args.inputs, args.batch_size, args.output)
+
+
 def results(parser, arguments) -> None:
     """Print the table of all reports under OUT; fail if --judge and a gate is missed or answers disagree."""
     from npukit import report
@@ -47,16 +58,25 @@ def results(parser, arguments) -> None:
         raise JobFailed("; ".join(problems))
 
 
+def ledger(parser, arguments) -> None:
+    """Print the ledgers of reports: what each form of the network scores, and how far it is from PyTorch."""
+    from npukit import report
+
+    parser.add_argument("reports", type=Path, nargs="+")
+    print("\n\n".join(map(report.ledger, report.read(parser.parse_args(arguments).reports))))
+
+
 def fetch(parser, arguments) -> None:
     """Bring what the models' assets.toml name to DATA, from LOCAL by digest or from their sources."""
     from npukit import assets
 
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--local", type=Path)
+    parser.add_argument("--profile", default="tiny")
     parser.add_argument("manifests", type=Path, nargs="+")
     args = parser.parse_args(arguments)
     for manifest in args.manifests:
-        for line in assets.fetch(assets.manifest(manifest), args.data, args.local):
+        for line in assets.fetch(assets.manifest(manifest), args.data, args.local, args.profile):
             print(line)
 
 
@@ -81,8 +101,9 @@ def why(parser, arguments) -> None:
     from npukit.why import reasons
 
     parser.add_argument("out", type=Path)
-    lines = list(reasons(sys.stdin, parser.parse_args(arguments).out))
-    print("\n".join(lines) if lines else "everything is up to date")
+    out = parser.parse_args(arguments).out
+    lines = list(reasons(sys.stdin, out))
+    print("\n".join(lines) if lines else f"{out.name} is up to date")
 
 
 run(main)

@@ -6,9 +6,12 @@
     size = 285089                        bytes
     licence = "..."
     sources = [{ url = "https://...zip", member = "dev.json" }]
+    profile = "released"                 only this profile wants it; every one if it is left out
+A file whose sha256 is not known yet has none; it is named with its source, and never fetched unverified.
 """
 import shutil
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,27 +34,42 @@ class Asset:
     size: int
     licence: str
     sources: tuple[dict, ...]
+    profile: str | None = None
 
 
 def manifest(path: Path) -> list[Asset]:
     """Return the files that an assets.toml names."""
-    with open(path, "rb") as file:
-        entries = tomllib.load(file).get("file", [])
-    assets = [Asset(e["to"], e["sha256"], e["size"], e["licence"], tuple(e.get("sources", ()))) for e in entries]
+    try:
+        with open(path, "rb") as file:
+            entries = tomllib.load(file).get("file", [])
+        assets = [Asset(e["to"], e.get("sha256", ""), e.get("size", 0), e["licence"], tuple(e.get("sources", ())), e.get("profile"))
+                  for e in entries]
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is no TOML: {error}") from None
+    except KeyError as error:
+        raise UserError(f"{path} has no {error.args[0]} in one of its [[file]] entries") from None
     for asset in assets:
         if Path(asset.to).is_absolute() or ".." in Path(asset.to).parts:
             raise UserError(f"{path}: to = \"{asset.to}\" leaves data/")
     return assets
 
 
-def fetch(assets: list[Asset], data: Path, local: Path | None) -> list[str]:
-    """Bring every file to its place, from a local folder (by digest alone) or from its sources; say what was done.
+def fetch(assets: list[Asset], data: Path, local: Path | None, profile: str = "tiny") -> list[str]:
+    """Bring every file of a profile to its place, from a local folder (by digest alone) or from its sources; say what was done.
 
-    raises  UserError, naming file and remedy, where a file can be had nowhere or its digest is another
+    raises  UserError for a file without a digest that is not there; Unavailable, naming file and remedy, where a file can be had nowhere or its digest is another
     """
     done = []
     for asset in assets:
         place = data / asset.to
+        if asset.profile not in (None, profile):
+            continue
+        if not asset.sha256:
+            if not place.exists():
+                urls = ", ".join(source["url"] for source in asset.sources)
+                raise UserError(f"{place} has no known sha256 and is not fetched unverified; put it there yourself, from {urls}")
+            done.append(f"{place}: there, not verified (no sha256 is known)")
+            continue
         if is_whole(place, asset):
             done.append(f"{place}: there")
             continue
@@ -108,10 +126,11 @@ def save(url: str, path: Path) -> None:
 
 def take_member(archive: Path, member: str, asset: Asset) -> None:
     """Replace a zip archive by one of its members, read no further than the asset's size."""
-    taken = archive.with_name(f"{archive.name}.member")
     try:
-        with zipfile.ZipFile(archive) as zipped, zipped.open(member) as source, open(taken, "wb") as target:
-            target.write(source.read(asset.size + 1))
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise UserError(f"no member {member} in the archive: {error}") from None
-    taken.replace(archive)
+        with zipfile.ZipFile(archive) as zipped, zipped.open(member) as source:
+            content = source.read(asset.size + 1)
+    except KeyError:
+        raise UserError(f"no member {member} in the archive") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted
+        raise UserError(f"not a whole zip archive: {error}") from None
+    archive.write_bytes(content)

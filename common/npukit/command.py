@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from npukit.errors import NpukitError
+from npukit.errors import NpukitError, UserError
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
@@ -26,6 +26,11 @@ def run(main: Callable[[], int | None]) -> None:
     except NpukitError as error:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"{Path(sys.argv[0]).name}: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(UserError.exit_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 

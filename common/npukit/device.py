@@ -18,10 +18,10 @@ class Chip:
 
 def chips() -> list[Chip]:
     """Return the chips of `npu-smi info -m`, by logic id; MCU rows, which have none, are left out."""
-    header, *rows = [line.strip() for line in npu_smi("info", "-m").splitlines() if line.strip()] or [""]
-    numbers = 4 if "Phy" in header else 3  # newer tools print the physical id as well
+    answer = npu_smi("info", "-m")
+    numbers = 4 if "Phy-ID" in answer else 3  # newer tools print the physical id as well
     found = []
-    for row in rows:
+    for row in answer.splitlines():
         cells = row.split(maxsplit=numbers)
         if len(cells) > numbers and all(cell.isdigit() for cell in cells[:numbers]):
             npu, chip, logic = map(int, cells[:3])

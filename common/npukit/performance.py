@@ -12,14 +12,15 @@ WINDOWS = 3
 def performance(summary: dict, stage: dict, samples: int, batch_size: int, pure: dict | None) -> dict:
     """Return the performance part from ais_bench's summary and the stage's record.
 
-    device_per_s      samples by the device's own time, no copies: what ais_bench calls throughput, on real data
+    device_per_s      samples by the device's own time, no copies; the filling of the last batch is not counted, which
+                      ais_bench's own throughput does
     end_to_end_per_s  samples by the wall time of the whole inference command, files read and written
     windows           the device's rate in each third of the run; stable where they agree within 10 %
     """
     times = sorted(summary["npu_compute_time_list"])
     rates = window_rates(summary["npu_compute_time_list"], batch_size)
     return {
-        "device_per_s": 1000 * batch_size * len(times) / sum(times),
+        "device_per_s": 1000 * samples / sum(times),
         "end_to_end_per_s": samples / stage["seconds"],
         "latency_ms": {"mean": sum(times) / len(times), **{f"p{q}": percentile(times, q) for q in (50, 90, 99)}},
         "windows": rates,
@@ -43,6 +44,8 @@ def percentile(ordered: list[float], q: int) -> float:
 
 def pure_inference(log: Path, loop: int) -> dict:
     """Return what the perf stage's log says: the tool's own line and its number (both spellings are read)."""
+    if not log.is_file():
+        raise UserError(f"{log} is not there; run the perf stage first")
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     for line in reversed(lines):
         if match := re.search(r"throughput 1000\*batchsize(?:\.mean)?\(.*?\)/NPU_compute_time\.mean\(.*?\): ([0-9.]+)", line):

@@ -29,12 +29,14 @@ class Run:
     """One model, profile, chip and batch size: out/<soc>[-standin]/<profile>/<model>/bs<N>, its stages' folders below."""
 
     def __init__(self, folder: Path):
+        place = re.fullmatch(r".*/([^/]+?)(-standin)?/([^/]+)/([^/]+)/bs([1-9][0-9]*)", folder.absolute().as_posix())
+        if place is None:
+            raise UserError(f"{folder} is no run's folder; expected out/<soc>/<profile>/<model>/bs<N>")
+        self.soc, twin, self.profile, self.model, batch_size = place.groups()
+        self.twin, self.batch_size = twin is not None, int(batch_size)
         self.folder = folder
         self.export = folder.parent / "pth2onnx"
         self.inputs = folder.parent / "inputs"
-        chip, self.profile, self.model, batch = folder.parts[-4:]
-        self.soc, self.twin = chip.removesuffix("-standin"), chip.endswith("-standin")
-        self.batch_size = int(batch.removeprefix("bs"))
 
     def records(self) -> dict[str, dict]:
         """Return what each stage ran and how long it took."""
@@ -44,7 +46,7 @@ class Run:
 
     def precision(self) -> str:
         """Return the arithmetic of the offline model: fp32 on the CPU and where atc was told to keep it, else fp16."""
-        command = self.records()["atc"]["command"]
+        command = read_json(self.folder / "atc" / "record.json")["command"]
         kept = re.search(r"--precision_mode(_v2)?[= ](force_fp32|must_keep_origin_dtype|origin)\b", command)
         return "fp32" if self.soc == "cpu" or kept else "fp16"
 
@@ -64,7 +66,8 @@ class Run:
         predictions  the file of the answers, whose digest shows whether they depend on the batch size
         """
         manifest, summary, records = read_json(self.inputs / "manifest.json"), self.summary(), self.records()
-        weights, ledger = read_json(self.export / "weights.json"), read_json(self.export / "ledger.json")
+        inference = read_json(self.folder / "infer" / "record.json")
+        weights, ledger = read_json(self.export / "weights.json"), self.ledger()
         reference, precision = ledger[0]["metrics"], self.precision()
         judged = "" if weights["kind"] == "random" else metric
         pure = pure_inference(self.folder / "perf" / "log.txt", loop)
@@ -74,12 +77,17 @@ class Run:
             "weights": weights, "corpus": manifest["corpus"], "metric": metric,
             "metrics": metrics, "reference": reference, "fidelity": fidelity,
             "ledger": [*ledger, {"stage": "om", "metrics": metrics, "fidelity": fidelity}],
-            "performance": performance(summary, records["infer"], manifest["samples"], self.batch_size, pure),
+            "performance": performance(summary, inference, manifest["samples"], self.batch_size, pure),
             "original": original, "predictions_sha256": sha256(predictions),
             "gates": gates(fidelity, precision, judged, metrics[metric], reference[metric]),
             "provenance": provenance(records, {"manifest": self.inputs / "manifest.json",
                                                "om": self.folder / "atc" / "model.om"}),
         }
+
+    def ledger(self) -> list[dict]:
+        """Return what the stages before the offline model wrote: torch, onnx, and what modify_onnx made of it."""
+        modified = self.folder / "modify_onnx" / "ledger.json"
+        return read_json(self.export / "ledger.json") + (read_json(modified) if modified.exists() else [])
 
     def summary(self) -> dict:
         """Return the summary that ais_bench wrote beside the outputs."""
@@ -125,7 +133,7 @@ def disagreements(reports: list[dict]) -> list[str]:
     """Return one sentence for each group of reports whose answers depend on the batch size."""
     answers = {}
     for r in reports:
-        key = (r["model"], chip(r), r["profile"], r["provenance"]["inputs"]["manifest"], r["weights"]["sha256"])
+        key = (r["model"], chip(r), r["profile"], r["precision"], r["provenance"]["inputs"]["manifest"], r["weights"]["sha256"])
         answers.setdefault(key, {}).setdefault(r["predictions_sha256"], []).append(r["batch_size"])
     return [f"{model} on {where}, {profile}: the answers at batch sizes {' and '.join(map(str, groups.values()))} differ"
             for (model, where, profile, *_), groups in answers.items() if len(groups) > 1]
@@ -144,6 +152,34 @@ LEGEND = ("samples/s: the corpus, files read and written; perf/s: made-up input,
           "line (cpu, -standin: no NPU). original/s: the original README's, on Ascend310P3.")
 
 
+LEDGER = ("stage", "metric", "cosine mean", "cosine min", "max diff", "flips", "not finite", "worst sample")
+
+
+def ledger(report: dict) -> str:
+    """Return a report's ledger as a table: what each form of the network scores, and how far it is from PyTorch."""
+    rows = [LEDGER]
+    for entry in report["ledger"]:
+        f = entry["fidelity"]
+        closeness = ("-",) * 6 if f is None else (
+            f"{f['cosine_mean']:.7f}", f"{f['cosine_min']:.7f}", figure(f["max_abs"], ".1e"), str(f["flips"]),
+            str(f["not_finite"]), str(f["worst_sample"]))
+        rows.append((entry["stage"], task_metric(report, entry["metrics"]), *closeness))
+    title = f"{report['model']}, {report['profile']}, {chip(report)}, batch size {report['batch_size']}: {report['metric']}"
+    return f"{title}\n{aligned(rows)}"
+
+
+def task_metric(report: dict, metrics: dict) -> str:
+    """Return the task metric as it may be shown: n/a for random weights, whose answers are no answers."""
+    return "n/a" if report["weights"]["kind"] == "random" else figure(metrics.get(report["metric"]), ".4f")
+
+
+def aligned(rows: list[tuple[str, ...]]) -> str:
+    """Return rows of cells as a table, the first row its heading."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
 def table(reports: list[dict]) -> str:
     """Return the table of results, one line a report.
 
@@ -152,18 +188,18 @@ def table(reports: list[dict]) -> str:
                    original measures; original/s is the original's own figure for this batch size, on its chip
     """
     rows = [HEADINGS, *(row(report) for report in reports)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:], LEGEND])
+    return f"{aligned(rows)}\n{LEGEND}"
 
 
 def row(report: dict) -> tuple[str, ...]:
     metric, speed = report["metric"], report["performance"]
-    original = next((r["throughput_per_s"] for r in report["original"]["rows"] if r["batch_size"] == report["batch_size"]), None)
+    same_shape = report["seq_lens"] == [report["original"].get("seq_len", report["seq_lens"][-1])]
+    original = next((r["throughput_per_s"] for r in report["original"]["rows"]
+                     if r["batch_size"] == report["batch_size"] and same_shape), None)
     failed = [gate["name"] for gate in report["gates"] if not gate["passes"]]
     difference = report["fidelity"]["max_abs"]
     return (report["model"], report["profile"], chip(report), str(report["batch_size"]), metric,
-            figure(report["metrics"].get(metric), ".4f"), figure(report["reference"].get(metric), ".4f"),
+            task_metric(report, report["metrics"]), task_metric(report, report["reference"]),
             "not finite" if difference is None else figure(difference, ".1e"), figure(speed["end_to_end_per_s"], ".1f"),
             figure(speed["pure_inference"] and speed["pure_inference"]["samples_per_s"], ".1f"), figure(original, "g"),
             "pass" if report["passes"] else "FAIL: " + ", ".join(failed))

@@ -11,9 +11,9 @@ from npukit.files import read_json, write_json
 class SampleWriter:
     """Writes one file a sample and input, numbered as the originals do, and a manifest of them all.
 
-        with SampleWriter(folder, {"ids": Input("inputs/input_ids", "int64", (50,))}) as samples:
-            samples.add(ids=ids)                      # inputs/input_ids/data_00000000.npy
-        samples.finish(corpus)                        # manifest.json, last of all
+        samples = SampleWriter(folder, {"ids": Input("inputs/input_ids", "int64", (50,))})
+        samples.add(ids=ids)      # inputs/input_ids/data_00000000.npy
+        samples.finish(corpus)    # manifest.json, last of all
 
     A wrong dtype or shape is refused with the sample's number, so nobody downstream has to look.
     """
@@ -22,6 +22,8 @@ class SampleWriter:
         self.folder, self.inputs, self.count = folder, inputs, 0
         for spec in inputs.values():
             (folder / spec.directory).mkdir(parents=True, exist_ok=True)
+            for old in (folder / spec.directory).glob("data_*.npy"):  # of a longer corpus, were it left, nobody would know
+                old.unlink()
 
     def add(self, **arrays: np.ndarray) -> None:
         """Write one sample: an array for each input, of the dtype and shape that were declared."""
@@ -55,7 +57,7 @@ def read_inputs(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
     for name, spec in manifest["inputs"].items():
         array = np.empty((manifest["samples"], *spec["shape"]), dtype=spec["dtype"])
         for number in range(len(array)):
-            array[number] = np.load(folder / spec["directory"] / f"data_{number:08d}.npy")
+            array[number] = load(folder / spec["directory"] / f"data_{number:08d}.npy")
         arrays[name] = array
     return manifest, arrays
 
@@ -75,12 +77,21 @@ def read_outputs(folder: Path, samples: int, index: int = 0) -> np.ndarray:
         names = ", ".join((missing or extra)[:3])
         raise UserError(f"{folder} does not hold the outputs of these {samples} samples: {len(missing)} missing, "
                         f"{len(extra)} too many ({names}); run the infer stage again")
-    first = np.load(folder / wanted[0])
+    first = load(folder / wanted[0])
     expected = (1, *first.shape[1:])
     outputs = np.empty((samples, *first.shape[1:]), dtype=first.dtype)
     for number, name in enumerate(wanted):
-        output = np.load(folder / name)
+        output = load(folder / name)
         if output.shape != expected:
             raise UserError(f"{folder / name} is {list(output.shape)}, expected {list(expected)}; run the infer stage again")
         outputs[number] = output[0]
     return outputs
+
+
+def load(path: Path) -> np.ndarray:
+    """Return the array of a .npy file; one that is missing or cut short is named."""
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        what = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a whole .npy file ({what}); run the stage that writes it again") from None

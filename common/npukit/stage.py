@@ -53,11 +53,16 @@ def run(into: Path, command: list[str], versions: str = "", idle: int | None = N
         blame(status, publish(new, into.with_name(f"{into.name}.failed")), show)
     record = {"command": shlex.join(command), "started": started.isoformat(timespec="seconds"), "seconds": seconds}
     (new / "record.json").write_text(json.dumps(record, indent=1) + "\n")
-    (new / "command").write_text(f"{' '.join(command)} | {versions}")
+    (new / "command").write_text(f"{without_quotes(' '.join(command))} | {versions}")
     publish(new, into)
     shutil.rmtree(into.with_name(f"{into.name}.failed"), ignore_errors=True)
     if not show:
         print(f"{seconds:7.1f} s  {into}", flush=True)
+
+
+def without_quotes(line: str) -> str:
+    """Return the command line as common/model.mk compares it: make sees the quotes that the shell has taken away here."""
+    return line.replace("'", "").replace('"', "")
 
 
 def watch(command: list[str], folder: Path, show: bool) -> int:

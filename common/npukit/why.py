@@ -23,4 +23,4 @@ def reasons(debug: Iterable[str], out: Path) -> Iterator[str]:
         elif match := FLAGS.fullmatch(line):
             why.setdefault(match[1], []).append("its command, flags or tool versions have changed")
         elif (match := REMADE.fullmatch(line)) and Path(match[1]).is_relative_to(out):
-            yield f"{Path(match[1]).relative_to(out)}: {'; '.join(why.get(match[1], ['a stage before it runs again']))}"
+            yield f"{Path(match[1]).relative_to(out.parent)}: {'; '.join(why.get(match[1], ['a stage before it runs again']))}"

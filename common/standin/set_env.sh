@@ -3,5 +3,5 @@
 # Never together with CANN's: whichever comes later hides the other.
 _standin=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PATH="${VENV:-${_standin%/common/standin}/.venv}/bin:$_standin/bin:$PATH"
-export PYTHONPATH="$_standin${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}${_standin%/standin}:$_standin"
 unset _standin

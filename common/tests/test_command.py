@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from scripts import environment
 
 ENDS = {  # what main() does: (exit code, what stderr says)
     "return": (0, ""),
@@ -22,11 +23,12 @@ ENDS = {  # what main() does: (exit code, what stderr says)
 @pytest.mark.parametrize("body", ENDS)
 def test_exit_codes(tmp_path, body):
     script = tmp_path / "job.py"
-    script.write_text(f"from pathlib import Path\nfrom npukit import command, errors\n\n\ndef main():\n    {body}\n\n\ncommand.run(main)\n")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)
+    script.write_text("from pathlib import Path\nfrom npukit import command, errors\n"
+                      f"def main():\n    {body}\ncommand.run(main)\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, env=environment())
     code, said = ENDS[body]
     assert done.returncode == code
-    assert done.stderr == said if said in ("", ) or said.startswith("job.py") else said in done.stderr
+    assert said in done.stderr and (done.stderr == said or not said.startswith("job.py"))
     assert ("Traceback" in done.stderr) == (body == "1 / 0")
 
 
@@ -35,7 +37,8 @@ def test_exit_codes(tmp_path, body):
     (("fetch", "--data", "d", "no.toml"), "no.toml: No such file or directory"),
     (("results", "out", "--judge", "no/report.json"), "no/report.json is not there")])
 def test_verbs_answer_a_wrong_call_in_a_sentence(tmp_path, arguments, answer):
-    done = subprocess.run([sys.executable, "-m", "npukit", *arguments], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-m", "npukit", *arguments], capture_output=True, text=True, cwd=tmp_path,
+                          env=environment())
     assert done.returncode == 2 and answer in done.stderr and "Traceback" not in done.stderr
 
 

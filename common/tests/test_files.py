@@ -9,6 +9,7 @@ import textwrap
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scripts import environment
 
 from npukit.errors import UserError
 from npukit.files import aside, read_json, sha256, write_json, write_text
@@ -52,6 +53,14 @@ def test_a_folder_takes_the_place_of_a_folder(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    with open(tmp_path / "a.txt") as reader:
+        write_text(tmp_path / "a.txt", "new")
+        assert reader.read() == "old"
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
 def test_a_killed_writer_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old")
@@ -61,7 +70,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
         with aside(pathlib.Path({str(path)!r})) as new:
             new.write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)
-        """)])
+        """)], env=environment())
     assert killed.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
     write_text(path, "next")  # what the killed one left is in nobody's way

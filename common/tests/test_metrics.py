@@ -1,4 +1,5 @@
 """Entity scores against seqeval, an implementation of others."""
+import itertools
 import warnings
 
 import pytest
@@ -17,7 +18,8 @@ LENGTH = 12
 def sentences(draw):
     """One sentence's entities: disjoint spans within LENGTH characters, in order."""
     ends = sorted(draw(st.sets(st.integers(0, LENGTH), max_size=8)))
-    return [(draw(st.sampled_from(CATEGORIES)), first, after - 1) for first, after in zip(ends, ends[1:]) if draw(st.booleans())]
+    return [(draw(st.sampled_from(CATEGORIES)), first, after - 1)
+            for first, after in itertools.pairwise(ends) if draw(st.booleans())]
 
 
 CORPUS = st.lists(st.tuples(sentences(), sentences()), min_size=1, max_size=6)

@@ -38,13 +38,13 @@ def spelled(cell: str) -> list[str]:
     return [" ".join(match[2].split()) for match in re.finditer(r"(``?)(.+?)\1(?!`)", cell)]
 
 
-DRAWING = ("├", "│", "└", "+-", "+=", "| ")  # directory trees and npu-smi's box
+DRAWING = ("├", "│", "└", "+-", "+=", "| ", "回显如下")  # directory trees and npu-smi's box
 
 
 def is_shown(body: str) -> bool:
-    """Whether a block shows what appears, rather than what is typed."""
-    first = body.strip().splitlines()[0].strip()
-    return first.startswith(DRAWING) or first == "metrics:"
+    """Whether a block shows what appears, rather than what is typed: it, or all behind its first line, is a drawing."""
+    first, *rest = [line.strip() for line in body.strip().splitlines()]
+    return first.startswith(DRAWING) or first == "metrics:" or (rest[:1] != [] and rest[0].startswith(("├", "│", "└")))
 
 
 def unaccounted(model: str, original: Path) -> list[str]:
@@ -56,7 +56,7 @@ def unaccounted(model: str, original: Path) -> list[str]:
             first = " ".join(block.body.split("\n")[0].split())
             missing += [] if any(first.startswith(row) for row in rows) else [first]
         else:
-            missing += [command for command in commands(block.body) if command not in rows]
+            missing += [command for command in commands(block.body) if command not in rows and not command.startswith(DRAWING)]
     return missing
 
 

@@ -102,8 +102,8 @@ def too_many(folder):
 
 @pytest.mark.parametrize("damage, reason", [
     (missing, r"1 missing, 0 too many \(data_00000007_0\.npy\)"), (too_many, r"0 missing, 1 too many \(data_00000012_0\.npy\)"),
-    (misshapen, r"data_00000007_0\.npy has shape \[1, 3, 3\], expected \[1, 3, 2\]"),
-    (a_batch, r"data_00000000_0\.npy has shape \[2, 3, 2\], expected \[1, 3, 2\]"),
+    (misshapen, r"data_00000007_0\.npy is \[1, 3, 3\], expected \[1, 3, 2\]"),
+    (a_batch, r"data_00000000_0\.npy is \[2, 3, 2\], expected \[1, 3, 2\]"),
     (cut_short, r"data_00000007_0\.npy is not a whole"), (pickled, r"data_00000007_0\.npy is not a whole")],
     ids=lambda value: getattr(value, "__name__", ""))
 def test_damaged_outputs_are_named(outputs, damage, reason):

@@ -25,7 +25,7 @@ UNK = 1
 
 @dataclass(frozen=True)
 class Sentence:
-    """One line of the corpus; tags holds one BIOS tag a character, or None where the line has no label."""
+    """One line of the corpus; tags holds one BIOS tag a character, or None where labels are not read."""
 
     text: str
     tags: tuple[str, ...] | None
@@ -61,17 +61,18 @@ def read(path: Path, max_length: int, labelled: bool = True,
 def parse(line: bytes, max_length: int, labelled: bool) -> Sentence:
     """Turn one line into a Sentence; raise ValueError with what was found and what was expected."""
     try:
-        record = json.loads(line.decode("utf-8"))
+        record = json.loads(line.decode("utf-8").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start + 1} is not UTF-8; convert the file, for instance with iconv -t UTF-8") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"not a JSON object: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("not a JSON object of this corpus: brackets within brackets without end") from None
     for key in ("text", "label")[: 1 + labelled]:
         if not isinstance(record, dict) or key not in record:
             raise ValueError(f'no key "{key}"; expected {{"text": ..., "label": {{category: {{mention: [[first, last]]}}}}}}')
     text = check_text(record["text"], max_length)
-    label = record.get("label")
-    return Sentence(text, None if label is None else tags_of(text, label))
+    return Sentence(text, tags_of(text, record["label"]) if labelled else None)
 
 
 def check_text(text: object, max_length: int) -> str:
@@ -92,11 +93,11 @@ def tags_of(text: str, label: object) -> tuple[str, ...]:
     tags = ["O"] * len(text)
     for category, mention, first, last in spans_of(label):
         if category not in CATEGORIES:
-            raise ValueError(f"label \"{category}\" is not one of {', '.join(CATEGORIES)}")
+            raise ValueError(f"label {category!r} is not one of {', '.join(CATEGORIES)}")
         if not 0 <= first <= last < len(text):
             raise ValueError(f"span [{first}, {last}] of {category} leaves the text, whose last character is {len(text) - 1}")
         if text[first:last + 1] != mention:
-            raise ValueError(f"span [{first}, {last}] of {category} is \"{text[first:last + 1]}\", its label says \"{mention}\"")
+            raise ValueError(f"span [{first}, {last}] of {category} is {text[first:last + 1]!r}, its label says {mention!r}")
         if any(tag != "O" for tag in tags[first:last + 1]):
             raise ValueError(f"span [{first}, {last}] of {category} overlaps another; a character has one tag")
         tags[first] = ("S-" if first == last else "B-") + category
@@ -165,7 +166,11 @@ class Vocabulary:
             return cls.of_original(path)
         if not path.is_file():
             raise UserError(f"{path} is not there; it lies beside the weights, or --vocab names it")
-        return cls(path.read_bytes().decode("utf-8").removesuffix("\n").split("\n"))
+        try:
+            text = path.read_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is no vocabulary: byte {error.start + 1} is not UTF-8") from None
+        return cls(text.removesuffix("\n").split("\n"))
 
     def save(self, path: Path) -> None:
         """Write the vocabulary file."""

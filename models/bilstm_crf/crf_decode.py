@@ -23,22 +23,18 @@ def viterbi(features: np.ndarray, lengths: np.ndarray, transitions: np.ndarray) 
     lengths      int [N], 1..L
     transitions  float32 [T, T], [to, from]
     """
-    count, longest, tags = features.shape
-    scores = features[:, 0] + transitions[:, START]  # [N, T], of the best path that ends in each tag
-    came_from = np.empty((longest, count, tags), dtype=np.uint8)
+    count, longest, _ = features.shape
+    scores = features.swapaxes(0, 1).copy()  # [L, N, T]; becomes that of the best path so far that ends in each tag
+    scores[0] += transitions[:, START]
     for step in range(1, longest):
-        paths = scores[:, None, :] + transitions  # [N, to, from]
+        paths = scores[step - 1].T[:, :, None] + transitions.T[:, None, :]  # [from, N, to]
         inside = (step < lengths)[:, None]
-        best = paths.argmax(2)
-        came_from[step] = np.where(inside, best, np.arange(tags))  # behind the end a path stays where it is
-        reached = np.take_along_axis(paths, best[..., None], 2)[..., 0] + features[:, step]
-        scores = np.where(inside, reached, scores)
-    scores = scores + transitions[STOP]
-    scores[:, [START, STOP]] = -np.inf
+        scores[step] = np.where(inside, paths.max(0) + scores[step], scores[step - 1])  # behind the end a path stays
     path = np.empty((count, longest), dtype=np.uint8)
-    path[:, -1] = scores.argmax(1)
+    path[:, -1] = (scores[-1] + transitions[STOP]).argmax(1)
     for step in range(longest - 1, 0, -1):
-        path[:, step - 1] = came_from[step, np.arange(count), path[:, step]]
+        came_from = (scores[step - 1] + transitions[path[:, step]]).argmax(1)
+        path[:, step - 1] = np.where(step < lengths, came_from, path[:, step])
     return [row[:length] for row, length in zip(path, lengths)]
 
 
@@ -54,10 +50,20 @@ def score(predicted: Sequence, labels: Sequence[dict]) -> tuple[dict, dict]:
 
 def read_labels(path: Path) -> list[dict]:
     """Return the objects of label.txt, in the order of the samples: data_index, tags [[...]], lens [n]."""
-    try:
-        labels = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there; preprocess.py writes it") from None
-    if [label["data_index"] for label in labels] != list(range(len(labels))):
-        raise UserError(f"{path}: the samples are not numbered 0 to {len(labels) - 1}; run preprocess again")
+    if not path.is_file():
+        raise UserError(f"{path} is not there; preprocess.py writes it")
+    labels = []
+    for index, line in enumerate(path.read_bytes().splitlines()):
+        try:
+            label = json.loads(line)
+            (tags,), (length,) = label["tags"], label["lens"]
+            whole = label["data_index"] == index and 0 < length == len(tags) and TAG_ID.keys() >= set(tags)
+        except (ValueError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            raise UserError(f"{path}:{index + 1}: expected data_index {index}, tags [[one a character]], lens [their number]; "
+                            "run preprocess again")
+        labels.append(label)
+    if not labels:
+        raise UserError(f"{path} is empty; run preprocess again")
     return labels

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cluener import TAGS
 from crf_decode import predict, read_labels, score
 from npukit import command, fidelity, files, report
 from npukit.errors import UserError
-from npukit.samples import read_outputs
+from npukit.samples import load, read_outputs
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
     lengths = np.array([label["lens"][0] for label in labels])
     features = read_outputs(args.infer_results, len(labels))
     transitions = read_transitions(args.transitions)
-    if features.shape[1] < lengths.max() or features.shape[2:] != transitions.shape[:1]:
+    if features.ndim != 3 or features.shape[1] < lengths.max() or features.shape[2] != len(transitions):
         raise UserError(f"{args.infer_results} holds features {list(features.shape[1:])}; expected at least "
                         f"[{lengths.max()}, {len(transitions)}] for these annotations and transitions")
     predicted = predict(features, lengths, transitions)
@@ -46,6 +47,8 @@ def options():
     parser.add_argument("--transitions", type=Path, help="default: beside --infer_results, as in the original")
     report.add_options(parser)
     args = parser.parse_args()
+    if args.report and not args.run:
+        parser.error("--report needs --run, the folder that the report is about")
     if args.transitions is None:
         args.transitions = (report.Run(args.run).export if args.run else args.infer_results.parent) / "transitions.npy"
     return args
@@ -55,7 +58,10 @@ def read_transitions(path: Path) -> np.ndarray:
     """Return the CRF's transitions, float32 [33, 33], [to, from]."""
     if not path.is_file():
         raise UserError(f"{path} is not there; pth2onnx.py writes it beside the graph, --transitions names another place")
-    return np.load(path)
+    transitions = load(path)
+    if transitions.shape != (len(TAGS), len(TAGS)):
+        raise UserError(f"{path} holds an array {list(transitions.shape)}; expected transitions [{len(TAGS)}, {len(TAGS)}]")
+    return transitions
 
 
 def print_as_original(overall: dict, by_category: dict) -> None:

@@ -42,7 +42,7 @@ def main() -> None:
     export(net, args.max_seq_len, args.output)
     np.save(folder / "transitions.npy", net.crf.transitions.numpy(force=True))
     if args.inputs:
-        prove(net, args.inputs, args.output)
+        prove(net, args.inputs, args.max_seq_len, args.output)
         used = folder / "weights.safetensors" if args.checkpoint == Path("random") else args.checkpoint
         kind = "random" if args.checkpoint == Path("random") else "shipped" if used.resolve() == SHIPPED else "own"
         files.write_json(folder / "weights.json", {"kind": kind, "sha256": files.sha256(used)})
@@ -71,14 +71,16 @@ def load(path: Path) -> BiLstmCrf:
         else:
             state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
     except Exception as error:  # each of the two libraries has a family of its own for files it cannot read
-        raise UserError(f"{path} is no checkpoint of this model: {type(error).__name__}: {str(error).splitlines()[0]}") from None
-    state = {name: value.float() for name, value in state.items()}
-    if "embedding.weight" not in state:
-        raise UserError(f"{path} has no embedding.weight; it holds {', '.join(sorted(state)[:4]) or 'nothing'}")
-    net = BiLstmCrf(*state["embedding.weight"].shape, hidden=state["classifier.weight"].shape[1] // 2)
+        what = str(error).split("\n")[0].split(". ")[0]  # what follows in torch's is how to open it all the same
+        raise UserError(f"{path} is no checkpoint of this model: {type(error).__name__} {what}".strip()) from None
     try:
+        state = {name: value.float() for name, value in state.items()}
+        (rows, embedding), (_, states) = state["embedding.weight"].shape, state["classifier.weight"].shape
+        net = BiLstmCrf(rows, embedding, hidden=states // 2)
         net.load_state_dict(state)
-    except RuntimeError as error:
+    except KeyError as error:
+        raise UserError(f"{path} has no {error.args[0]}; it holds {', '.join(sorted(state)[:4]) or 'nothing'}") from None
+    except (RuntimeError, AttributeError, TypeError, ValueError) as error:
         raise UserError(f"{path} does not fit the network: {' '.join(str(error).split())}") from None
     return net.eval()
 
@@ -106,13 +108,15 @@ def export(net: BiLstmCrf, max_seq_len: int, path: Path) -> None:
     onnx.checker.check_model(str(path), full_check=True)
 
 
-def prove(net: BiLstmCrf, folder: Path, path: Path) -> None:
+def prove(net: BiLstmCrf, folder: Path, max_seq_len: int, path: Path) -> None:
     """Compare the graph with PyTorch on all samples; write reference.npy and ledger.json; fail if the export lost anything."""
-    _, inputs = read_inputs(folder)
-    rows = net.embedding.num_embeddings
-    if inputs["ids"].max() >= rows:
-        raise UserError(f"the inputs hold id {inputs['ids'].max()}, the weights have {rows} characters; "
+    manifest, inputs = read_inputs(folder)
+    if (characters := manifest["corpus"]["vocabulary"]) != (rows := net.embedding.num_embeddings):
+        raise UserError(f"the inputs were made with a vocabulary of {characters}, the weights have {rows} characters; "
                         "preprocess with the vocabulary that belongs to the weights")
+    if (length := inputs["ids"].shape[1]) != max_seq_len:
+        raise UserError(f"the inputs in {folder} are {length} long, the graph takes {max_seq_len}; "
+                        "give preprocess and pth2onnx the same --max_seq_len")
     labels = read_labels(folder / "label.txt")
     lengths, sample = inputs["mask"].sum(1), np.nonzero(inputs["mask"])[0]
     torch_features = reference(net, inputs)

@@ -82,6 +82,8 @@ class Training:
     def __init__(self, args, sentences: list[Sentence], vocabulary: Vocabulary):
         torch.manual_seed(args.seed)
         self.args, self.sentences, self.vocabulary = args, sentences, vocabulary
+        self.recipe = {"epochs": args.epochs, "seed": args.seed, "batch_size": args.batch_size,
+                       "train": files.sha256(args.data_dir / "train.json")}
         self.mentions = mentions_of(sentences)
         self.net = BiLstmCrf(len(vocabulary), dropout=DROPOUT)
         self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
@@ -112,16 +114,16 @@ class Training:
 
     def save(self, path: Path) -> None:
         with files.aside(path) as new:
-            torch.save({"epochs": self.args.epochs, "seed": self.args.seed, "done": self.done, "seconds": self.seconds,
-                        "curve": self.curve, "net": self.net.state_dict(), "average": self.average.state_dict(),
+            torch.save({"recipe": self.recipe, "done": self.done, "seconds": self.seconds, "curve": self.curve,
+                        "net": self.net.state_dict(), "average": self.average.state_dict(),
                         "optimizer": self.optimizer.state_dict()}, new)
 
     def resume(self, path: Path) -> None:
         if not path.exists():
             return
         state = torch.load(path, weights_only=True)
-        if (state["epochs"], state["seed"]) != (self.args.epochs, self.args.seed):
-            raise UserError(f"{path} belongs to {state['epochs']} epochs with seed {state['seed']}; remove it to begin anew")
+        if state.get("recipe") != self.recipe:
+            raise UserError(f"{path} belongs to another training, {state.get('recipe')}; remove it to begin anew")
         for name in ("net", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.done, self.seconds, self.curve = state["done"], state["seconds"], state["curve"]
@@ -193,8 +195,7 @@ def release(args, training: Training, vocabulary: Vocabulary, skipped: list) -> 
     vocabulary.save(args.output / "vocab.txt")
     with files.aside(args.output / "weights.safetensors") as new:
         save_file(weights, new)
-    card = {"epochs": args.epochs, "seed": args.seed, "batch_size": args.batch_size, "wall_seconds": round(training.seconds),
-            "train": files.sha256(args.data_dir / "train.json"), "dev": files.sha256(args.data_dir / "dev.json"),
+    card = {**training.recipe, "dev": files.sha256(args.data_dir / "dev.json"), "wall_seconds": round(training.seconds),
             "skipped": [bad.brief for bad in skipped], "torch": torch.__version__, "threads": torch.get_num_threads(),
             "dev_used_for": "the curve below and the choice of this recipe; not for the epoch or the weights",
             "weights": files.sha256(args.output / "weights.safetensors"), "curve": training.curve}

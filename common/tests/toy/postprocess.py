@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import toy
 
-from npukit import command, fidelity, report
+from npukit import command, fidelity, files, report
 from npukit.samples import read_outputs
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     closeness = fidelity.compare(logits, np.load(run.export / "reference.npy"), np.arange(len(labels)), "numpy fp32")
     report.write(args.report, run.report(
         metric="accuracy", metrics={"accuracy": float((logits.argmax(1) == labels).mean())}, fidelity=closeness,
-        seq_lens=[4], original={"source": "none", "rows": []}, loop=args.loop, predictions=answers))
+        seq_lens=[4], original=files.read_json(Path(__file__).with_name("original.json")), loop=args.loop, predictions=answers))
 
 
 if __name__ == "__main__":

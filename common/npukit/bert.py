@@ -1,0 +1,128 @@
+"""BERT from a Hugging Face directory: loaded, run and exported the same way for every task."""
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+import transformers
+
+from npukit.errors import UserError
+from npukit.ragged import by_length
+
+OPSET = 13
+BATCH = 32  # samples at a time through a reference
+RANDOM_RANGE = 0.1  # standard deviation of random weights: at BERT's own 0.02 all samples look alike
+
+
+def load(task: str, folder: Path, labels: int, seed: int | None = None) -> torch.nn.Module:
+    """Return BertFor<task> in fp32 for inference, eager attention.
+
+    folder  config.json, with model.safetensors or pytorch_model.bin unless a seed is given
+    labels  that the task has
+    seed    of random weights
+    raises  UserError for a folder without them, weights that miss or misshape a parameter, another number of labels
+    """
+    kind = getattr(transformers, f"BertFor{task}")
+    config = read_config(folder)
+    if seed is not None:
+        torch.manual_seed(seed)
+        config = transformers.BertConfig(**{**config, "num_labels": labels, "initializer_range": RANDOM_RANGE})
+        return kind._from_config(config, attn_implementation="eager").eval()
+    weights_file(folder)
+    try:
+        net, info = kind.from_pretrained(folder, local_files_only=True, attn_implementation="eager", dtype=torch.float32,
+                                         output_loading_info=True, weights_only=True)
+    except Exception as error:  # safetensors, pickle and transformers each have their own
+        raise UserError(f"{folder} does not hold weights of BertFor{task}: {' '.join(str(error).split())[:300]}") from None
+    if net.config.num_labels != labels:
+        raise UserError(f"{folder}/config.json has {net.config.num_labels} labels, the task has {labels}")
+    if info["missing_keys"] or info["mismatched_keys"]:
+        wrong = sorted([*info["missing_keys"], *map(str, info["mismatched_keys"])])
+        raise UserError(f"{folder} does not hold weights of BertFor{task}: {len(wrong)} parameters are missing or misshapen, "
+                        f"{wrong[0]} first")
+    return net.eval()
+
+
+def read_config(folder: Path) -> dict:
+    """Return config.json of a Hugging Face directory."""
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no config.json; a Hugging Face directory is expected") from None
+    except ValueError as error:
+        raise UserError(f"{folder}/config.json is not JSON: {error}") from None
+
+
+def weights_file(folder: Path) -> Path:
+    """Return the file of the weights in a Hugging Face directory."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
+
+
+def check_vocabulary(folder: Path, pieces: int) -> None:
+    """Raise UserError where the weights have another number of word pieces than the tokenizer of the inputs."""
+    rows = read_config(folder)["vocab_size"]
+    if rows != pieces:
+        raise UserError(f"{folder} has embeddings for {rows} word pieces, the tokenizer of the inputs has {pieces}; "
+                        "they belong to different models")
+
+
+def run_batches(run: Callable[[dict], np.ndarray], arrays: dict[str, np.ndarray], lengths: np.ndarray,
+                size: int | None = None) -> np.ndarray:
+    """Return run()'s outputs [samples, ...] in the order of the samples, run in batches of like lengths, hardly padded.
+
+    run     {name: int64 [N, L]} -> float32 [N, ...]; an axis that grows with L is filled with 0
+    size    N, where the graph takes no other; the last batch is then filled up with its last sample
+    """
+    outputs = None
+    for rows in by_length(lengths, size or BATCH):
+        longest = lengths[rows].max()
+        filled = np.concatenate([rows, np.repeat(rows[-1:], (size or len(rows)) - len(rows))])
+        made = run({name: array[filled, :longest] for name, array in arrays.items()})[:len(rows)]
+        if outputs is None:
+            per_token = made.ndim > 2
+            outputs = np.zeros((len(lengths), *((lengths.max(), *made.shape[2:]) if per_token else made.shape[1:])), made.dtype)
+        outputs[(rows, slice(made.shape[1]))] = made
+    return outputs
+
+
+def logits(net: torch.nn.Module, arrays: dict[str, np.ndarray], lengths: np.ndarray) -> np.ndarray:
+    """Return PyTorch's logits [samples, ...]."""
+    def run(feeds: dict) -> np.ndarray:
+        return net(**{name: torch.from_numpy(np.ascontiguousarray(feed)) for name, feed in feeds.items()}).logits.numpy()
+
+    with torch.inference_mode():
+        return run_batches(run, arrays, lengths)
+
+
+class Positional(torch.nn.Module):
+    """The network with its inputs by position, in graph order, and its logits alone as output."""
+
+    def __init__(self, net: torch.nn.Module, inputs: list[str], outputs: list[str]):
+        super().__init__()
+        self.net, self.inputs, self.outputs = net, inputs, outputs
+
+    def forward(self, *tensors: torch.Tensor):
+        made = self.net(**dict(zip(self.inputs, tensors)), return_dict=True)
+        return tuple(made[name] for name in self.outputs) if len(self.outputs) > 1 else made.logits
+
+
+def export(net: torch.nn.Module, inputs: list[str], outputs: dict[str, dict[int, str]], path: Path) -> None:
+    """Write the graph at opset 13, one domain; inputs int64 [N, L] in this order.
+
+    outputs  name -> {axis: N or L}; several names are the network's own (start_logits, end_logits), one is its logits
+    """
+    example = torch.ones(2, 8, dtype=torch.int64)
+    example[1, 5:] = 0
+    axes = {**{name: {0: "N", 1: "L"} for name in inputs}, **outputs}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this exporter is the old one; what it makes is compared afterwards
+        # eval() on the outermost module: the exporter restores its mode, and with it everybody's dropout
+        torch.onnx.export(Positional(net, inputs, list(outputs)).eval(), tuple(example for _ in inputs), path, input_names=inputs,
+                          output_names=list(outputs), dynamic_axes=axes, opset_version=OPSET, dynamo=False)
+    onnx.checker.check_model(str(path), full_check=True)

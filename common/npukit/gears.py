@@ -1,0 +1,60 @@
+"""Lengths in gears: which lengths a graph is compiled for, so that short samples do not pay for long ones.
+
+A sample runs in the smallest gear that holds it. The best k gears minimise the cost of a whole corpus; they are found
+exactly, by dynamic programming over the corpus' length histogram.
+"""
+from collections.abc import Callable
+
+import numpy as np
+
+from npukit.errors import UserError
+
+MOST = 100  # gears that ATC takes on 310P
+
+
+def best(lengths: np.ndarray, count: int, cost: Callable[[np.ndarray], np.ndarray] = lambda length: length) -> list[int]:
+    """Return at most `count` gears, ascending, whose total cost over the samples is the smallest there is.
+
+    lengths  int [S], of the samples; the largest gear is the longest sample
+    cost     of one sample at each length, ascending with it; tokens if not given, or measured
+    """
+    if not 1 <= count <= MOST:
+        raise UserError(f"{count} gears were asked for; ATC takes 1 to {MOST}")
+    values, times = np.unique(lengths, return_counts=True)  # an optimal gear is some sample's length
+    price = np.asarray(cost(values), dtype=np.float64)
+    before = np.concatenate([[0], np.cumsum(times)])  # samples shorter than values[i]
+    total = price * before[1:]  # of values[:j + 1] in one gear, the last of them
+    choice = []
+    for _ in range(min(count, len(values)) - 1):
+        # with one more gear: the samples up to values[i] as before, the rest up to values[j] in gear j
+        split = total[:, None] + price[None, :] * (before[None, 1:] - before[1:, None])
+        split[np.tril_indices(len(values))] = np.inf
+        choice.append(np.where(split.min(0) < total, split.argmin(0), -1))
+        total = np.minimum(total, split.min(0))
+    gears, last = [], len(values) - 1
+    for previous in reversed(choice):
+        if previous[last] >= 0:
+            gears.append(int(values[last]))
+            last = previous[last]
+    return sorted([*gears, int(values[last])])
+
+
+def gear_of(lengths: np.ndarray, gears: list[int]) -> np.ndarray:
+    """Return the index of the smallest gear that holds each sample; raise UserError for one that fits none."""
+    if max(lengths, default=0) > gears[-1]:
+        raise UserError(f"sample {int(np.argmax(lengths))} has {max(lengths)} tokens, the longest gear is {gears[-1]}; "
+                        "it is never cut: choose longer --seq_len")
+    return np.searchsorted(gears, lengths)
+
+
+def parse(text: str, lengths: np.ndarray, count: int) -> list[int]:
+    """Read --seq_len: `auto` for the best `count` gears of these lengths, or lengths separated by commas."""
+    if text == "auto":
+        return best(lengths, count)
+    try:
+        gears = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        raise UserError(f"--seq_len is {text!r}; expected auto, or lengths such as 128 or 32,64,128") from None
+    if gears[0] < 1 or len(gears) > MOST:
+        raise UserError(f"--seq_len is {text!r}; expected 1 to {MOST} lengths of 1 and more")
+    return gears

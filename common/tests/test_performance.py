@@ -1,0 +1,74 @@
+"""What is computed from the inference tool's times."""
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npukit.errors import UserError
+from npukit.performance import percentile, performance, pure_inference, window_rates
+
+TIMES = st.lists(st.floats(0.01, 1000), min_size=1, max_size=200)
+
+
+@given(TIMES, st.integers(1, 100))
+def test_percentile_is_a_value_that_enough_do_not_exceed(times, q):
+    found = percentile(sorted(times), q)
+    assert found in times
+    assert sum(t <= found for t in times) * 100 >= q * len(times)
+    smaller = [t for t in times if t < found]
+    assert not smaller or sum(t <= max(smaller) for t in times) * 100 < q * len(times), "the smallest such value"
+
+
+@given(TIMES, st.integers(1, 64))
+def test_windows_lose_no_sample_and_no_time(times, batch_size):
+    rates = window_rates(times, batch_size)
+    if len(times) < 3:
+        assert rates == []
+        return
+    edges = [math.floor(len(times) * i / 3) for i in range(4)]
+    seconds = [sum(times[a:b]) / 1000 for a, b in itertools.pairwise(edges)]
+    assert sum(rate * s for rate, s in zip(rates, seconds)) == pytest.approx(batch_size * len(times))
+    assert max(b - a for a, b in itertools.pairwise(edges)) - min(b - a for a, b in itertools.pairwise(edges)) <= 1
+
+
+@given(TIMES, st.integers(1, 64), st.floats(0.1, 100))
+def test_performance(times, batch_size, seconds):
+    found = performance({"npu_compute_time_list": times}, {"seconds": seconds}, 10, batch_size, None)
+    assert found["device_per_s"] * sum(times) / 1000 == pytest.approx(10)  # samples, not rows of filled batches
+    assert found["end_to_end_per_s"] * seconds == pytest.approx(10)
+    latency = found["latency_ms"]
+    assert min(times) <= latency["p50"] <= latency["p90"] <= latency["p99"] <= max(times)
+    assert latency["mean"] == pytest.approx(sum(times) / len(times))
+
+
+@pytest.mark.parametrize("times, stable", [
+    ([1, 1, 1], True), ([1, 1, 1.1], True), ([1, 1, 1.2], False), ([2, 1, 2, 1, 1, 2], True), ([1, 1], False)])
+def test_stable_means_three_windows_within_a_tenth(times, stable):
+    assert performance({"npu_compute_time_list": times}, {"seconds": 1}, 1, 1, None)["stable"] is stable
+
+
+OLD = "[INFO] throughput 1000*batchsize.mean(8)/NPU_compute_time.mean(2.5): 3200.0"
+NEW = "[INFO] throughput 1000*batchsize(8)/NPU_compute_time.mean(2.5): 3200.5"
+
+
+@pytest.mark.parametrize("log, value", [
+    (OLD, 3200.0), (NEW, 3200.5), (f"[INFO] loop 100\n{NEW}\n[INFO] unload model success, model Id is 1\n", 3200.5),
+    (f"{OLD}\n{NEW}", 3200.5), ("2023 [INFO] throughput 1000*batchsize(1)/NPU_compute_time.mean(16.6): 60", 60.0)])
+def test_pure_inference_reads_both_spellings(tmp_path, log, value):
+    (tmp_path / "log.txt").write_text(log)
+    found = pure_inference(tmp_path / "log.txt", 100)
+    assert (found["samples_per_s"], found["loop"]) == (value, 100)
+    assert found["tool_line"] in log and "throughput" in found["tool_line"]
+
+
+@pytest.mark.parametrize("log, reason", [
+    (None, r"log\.txt is not there; run the perf stage first"), ("", "has no line with the tool's throughput"),
+    ("a\nb\nc\nacl open device 0 failed", r"its end says: b \| c \| acl open device 0 failed"),
+    ("[INFO] throughput 1000*batchsize(8)/NPU_compute_time.mean(2.5): nan", "has no line")])
+def test_a_log_without_the_line_is_named(tmp_path, log, reason):
+    if log is not None:
+        (tmp_path / "log.txt").write_text(log)
+    with pytest.raises(UserError, match=reason):
+        pure_inference(tmp_path / "log.txt", 100)

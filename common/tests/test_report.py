@@ -1,0 +1,252 @@
+"""Reports: one is made from a run's folders, checked against its schema, judged, shown."""
+import copy
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+from scripts import environment
+
+from npukit import report
+from npukit.errors import UserError
+from npukit.files import read_json, write_json
+from npukit.report import Run, disagreements, read_all, table, write
+
+FIDELITY = {"against": "PyTorch fp32", "cosine_mean": 1.0, "cosine_min": 1.0, "max_abs": 1e-6, "tolerance": 1e-4,
+            "argmax_agreement": 1.0, "flips": 0, "not_finite": 0, "worst_sample": 0}
+METRICS = {"f1": 0.7}
+ORIGINAL = {"source": "a README", "rows": [
+    {"batch_size": 8, "chip": "Ascend310P3", "metrics": {"f1": 0.7}, "throughput_per_s": 479, "reference_metric": 0.7}]}
+SUMMARY = {"npu_compute_time_list": [2.0, 2.0, 2.0], "standin": "0.1"}
+THROUGHPUT = "[INFO] throughput 1000*batchsize.mean(8)/NPU_compute_time.mean(2.0): 4000.0\n"
+ATC = "bash atc.sh graph.onnx model 8"
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Return a function that makes out/<chip>/<profile>/toy/bs8, all stages done, and returns the folder."""
+
+    def make(chip="cpu", profile="tiny", kind="shipped", summary=SUMMARY, atc=ATC, bs=8):
+        folder = tmp_path / "out" / chip / profile / "toy" / f"bs{bs}"
+        for stage, command in {"../inputs": "preprocess.py", "../pth2onnx": "pth2onnx.py", "atc": atc, "infer": "infer.sh",
+                               "perf": "ais_bench", "postprocess": "postprocess.py"}.items():
+            place = (folder / stage).resolve()
+            write_json(place / "record.json", {"command": command, "started": "2024-05-01T12:00:00+00:00", "seconds": 0.5})
+        run = Run(folder)
+        corpus = {"name": "dev.json", "sha256": "0" * 64, "samples": 20, "skipped": []}
+        write_json(run.inputs / "manifest.json", {"samples": 20, "inputs": {}, "corpus": corpus})
+        write_json(run.export / "weights.json", {"kind": kind, "sha256": "1" * 64})
+        write_json(run.export / "ledger.json", [{"stage": "torch", "metrics": METRICS, "fidelity": None},
+                                                {"stage": "onnx", "metrics": METRICS, "fidelity": FIDELITY}])
+        write_json(folder / "infer" / "outputs_summary.json", summary)
+        (folder / "perf" / "log.txt").write_text(THROUGHPUT)
+        (folder / "atc" / "model.om").write_bytes(b"om")
+        (folder / "postprocess" / "predictions.jsonl").write_text("[]\n")
+        return folder
+
+    return make
+
+
+def report_of(folder, metrics=METRICS, fidelity=FIDELITY):
+    return Run(folder).report(metric="f1", metrics=metrics, fidelity=fidelity, seq_lens=[50], original=ORIGINAL, loop=100,
+                              predictions=folder / "postprocess" / "predictions.jsonl")
+
+
+def written(folder, **figures):
+    """Write a run's report as postprocess does, and read it back."""
+    path = folder / "postprocess" / "report.json"
+    write(path, report_of(folder, **figures))
+    return read_json(path)
+
+
+def test_a_report_follows_the_schema_and_says_where_it_comes_from(make_run):
+    made = written(make_run())
+    schema = json.loads(report.SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(made, schema)
+    assert made["passes"] and made["standin"] and made["precision"] == "fp32"
+    assert (made["model"], made["profile"], made["soc"], made["batch_size"]) == ("toy", "tiny", "cpu", 8)
+    assert [entry["stage"] for entry in made["ledger"]] == ["torch", "onnx", "om"]
+    assert made["performance"]["device_per_s"] == pytest.approx(20 / 0.006) and made["performance"]["end_to_end_per_s"] == 40
+    assert made["performance"]["pure_inference"]["samples_per_s"] == 4000
+    assert made["predictions_sha256"] == hashlib.sha256(b"[]\n").hexdigest()
+    assert made["provenance"]["inputs"]["om"] == hashlib.sha256(b"om").hexdigest()
+    assert made["provenance"]["commands"]["atc"] == ATC
+    assert made["provenance"]["started"] == "2024-05-01T12:00:00+00:00"
+    assert made["provenance"]["host"]["cpus_granted"] == len(os.sched_getaffinity(0))
+
+
+def delete(*path):
+    def change(made):
+        for key in path[:-1]:
+            made = made[key]
+        del made[path[-1]]
+    return change
+
+
+def assign(value, *path):
+    def change(made):
+        for key in path[:-1]:
+            made = made[key]
+        made[path[-1]] = value
+    return change
+
+
+VIOLATIONS = {
+    "another schema": assign(2, "schema"),
+    "unknown profile": assign("huge", "profile"),
+    "a stand-in's soc": assign("cpu-standin", "soc"),
+    "no key": delete("weights"),
+    "one key more": assign(1, "note"),
+    "no fidelity": assign(None, "fidelity"),
+    "no gates": assign([], "gates"),
+    "no digest": assign("abc", "predictions_sha256"),
+    "batch size 0": assign(0, "batch_size"),
+    "no samples": assign(0, "samples"),
+    "agreement of 2": assign(2, "fidelity", "argmax_agreement"),
+    "a gate with words": assign("yes", "gates", 0, "passes"),
+    "no latency": delete("performance", "latency_ms", "p99"),
+    "rate 0": assign(0, "performance", "device_per_s"),
+    "an original without a rate": delete("original", "rows", 0, "throughput_per_s"),
+    "unknown kind": assign("borrowed", "weights", "kind"),
+    "no manifest digest": delete("provenance", "inputs", "manifest"),
+    "no lengths": assign([], "seq_lens"),
+    "a ledger without metrics": delete("ledger", 0, "metrics"),
+    "another arithmetic": assign("int8", "precision"),
+}
+
+
+@pytest.mark.parametrize("violation", VIOLATIONS)
+def test_a_report_against_the_schema_is_not_written(make_run, violation):
+    folder = make_run()
+    made = copy.deepcopy(report_of(folder))
+    VIOLATIONS[violation](made)
+    with pytest.raises(UserError, match=r"report\.json does not follow report\.schema\.json: \$"):
+        write(folder / "postprocess" / "report.json", made)
+    assert not (folder / "postprocess" / "report.json").exists()
+
+
+def test_passes_is_set_from_the_gates_alone(make_run):
+    folder = make_run()
+    made = report_of(folder, fidelity={**FIDELITY, "flips": 1})
+    made["passes"] = True
+    write(folder / "report.json", made)
+    assert read_json(folder / "report.json")["passes"] is False
+
+
+@pytest.mark.parametrize("chip, atc, precision", [
+    ("cpu", ATC, "fp32"), ("Ascend310P3", ATC, "fp16"), ("Ascend310P3-standin", ATC, "fp16"),
+    ("Ascend310P3", f"{ATC} --precision_mode=force_fp32", "fp32"), ("Ascend310P3", f"{ATC} --precision_mode_v2=origin", "fp32"),
+    ("Ascend310P3", f"{ATC} --precision_mode must_keep_origin_dtype", "fp32"),
+    ("Ascend310P3", f"{ATC} --precision_mode=allow_mix_precision", "fp16")])
+def test_precision_is_the_chips_unless_atc_was_told_otherwise(make_run, chip, atc, precision):
+    assert Run(make_run(chip, atc=atc)).precision() == precision
+
+
+@pytest.mark.parametrize("chip, by_standin, allowed", [
+    ("cpu", True, True), ("Ascend310P3-standin", True, True), ("Ascend310P3", False, True),
+    ("Ascend310P3", True, False), ("Ascend310P3-standin", False, False), ("cpu", False, False)])
+def test_a_stand_ins_number_cannot_pass_for_a_chips(make_run, chip, by_standin, allowed):
+    summary = SUMMARY if by_standin else {"npu_compute_time_list": [2.0] * 3}
+    folder = make_run(chip, summary=summary)
+    if allowed:
+        made = written(folder)
+        assert made["standin"] is by_standin and made["soc"] == chip.removesuffix("-standin")
+        assert report.chip(made) == chip
+    else:
+        whose = "the stand-in" if by_standin else "the real tools"
+        with pytest.raises(UserError, match=f"holds results of {whose}, which do not belong there"):
+            report_of(folder)
+
+
+@pytest.mark.parametrize("kind, passes", [("shipped", False), ("random", True)])
+def test_task_metrics_of_random_weights_judge_nothing(make_run, kind, passes):
+    made = written(make_run("Ascend310P3-standin", kind=kind), metrics={"f1": 0.1})
+    assert made["passes"] is passes
+    assert any("f1" in gate["name"] for gate in made["gates"]) == (kind == "shipped")
+
+
+@pytest.mark.parametrize("place", ["bs1", "/out/cpu/bs1", "/out/cpu/tiny/toy/bs", "/out/cpu/tiny/toy/bs0", "/out/cpu/tiny/toy/8"])
+def test_another_folder_is_no_run(place, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    with pytest.raises(UserError, match="is no run's folder; expected out/"):
+        Run(Path(place))
+
+
+@pytest.mark.parametrize("file", ["infer/outputs_summary.json", "infer/record.json", "atc/record.json", "perf/log.txt"])
+def test_a_stage_that_has_not_run_is_named(make_run, file):
+    folder = make_run()
+    (folder / file).unlink()
+    with pytest.raises(UserError, match=f"{file} is not there"):
+        report_of(folder)
+
+
+@pytest.fixture
+def two(make_run):
+    """Reports of one model at two batch sizes."""
+    return [written(make_run(bs=1)), written(make_run(bs=8))]
+
+
+def test_equal_answers_agree(two):
+    assert disagreements(two) == []
+
+
+def test_answers_that_depend_on_the_batch_size_are_named(two):
+    two[1]["predictions_sha256"] = "f" * 64
+    [problem] = disagreements(two)
+    assert problem == "toy on cpu, tiny: the answers at batch sizes [1] and [8] differ"
+
+
+@pytest.mark.parametrize("change", [
+    assign("other", "model"), assign("released", "profile"), assign("Ascend310P3", "soc"), assign("f" * 64, "weights", "sha256"),
+    assign("f" * 64, "provenance", "inputs", "manifest")])
+def test_answers_to_other_questions_may_differ(two, change):
+    two[1]["predictions_sha256"] = "f" * 64
+    change(two[1])
+    assert disagreements(two) == []
+
+
+def test_table(make_run):
+    written(make_run(bs=8))
+    written(make_run(bs=16), fidelity={**FIDELITY, "max_abs": None, "not_finite": 3})
+    written(make_run("Ascend310P3-standin", bs=1))
+    reports = read_all(make_run().parents[3])
+    heading, _, twin, eight, sixteen, *legend = table(reports).splitlines()
+    assert heading.split()[:5] == ["model", "profile", "chip", "batch", "metric"]
+    assert twin.split()[2] == "Ascend310P3-standin"
+    assert eight.split() == ["toy", "tiny", "cpu", "8", "f1", "0.7000", "0.7000", "1.0e-06", "40.0", "4000.0", "479", "pass"]
+    assert "not finite" in sixteen and "n/a" in sixteen, "the original has no such batch size"
+    assert sixteen.endswith("FAIL: values that are not finite, largest difference from PyTorch")
+    assert "no NPU" in legend[0]
+
+
+def test_a_report_that_was_changed_by_hand_is_refused(make_run):
+    folder = make_run()
+    made = written(folder)
+    made["standin"] = "no"
+    write_json(folder / "postprocess" / "report.json", made)
+    with pytest.raises(UserError, match=r"report\.json does not follow report\.schema\.json: \$\.standin"):
+        read_all(folder.parents[3])
+
+
+def judge(*paths):
+    """Return (exit code, stdout, stderr) of `npukit results --judge`."""
+    done = subprocess.run([sys.executable, "-m", "npukit", "results", "out", "--judge", *paths], capture_output=True, text=True,
+                          env=environment())
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_judging_fails_on_a_missed_bar_and_on_disagreement(make_run):
+    folder = make_run()
+    other = copy.deepcopy(written(folder))
+    other["gates"][0]["passes"], other["batch_size"], other["predictions_sha256"] = False, 16, "f" * 64
+    write(folder / "other.json", other)
+    good, bad = folder / "postprocess" / "report.json", folder / "other.json"
+    assert judge(good)[0] == 0
+    code, table, reason = judge(good, bad)
+    assert code == 1 and "toy" in table, "the table comes all the same"
+    assert reason.endswith("the answers at batch sizes [8] and [16] differ; toy at batch size 16 misses a bar\n")

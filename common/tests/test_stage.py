@@ -1,0 +1,114 @@
+"""One stage: its folder appears if its command succeeds, and not otherwise."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from scripts import environment
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Return a function that runs a bash line as the stage tmp_path/out/s, and returns the CompletedProcess."""
+
+    def run(line, *flags, **more):
+        command = [sys.executable, "-m", "npukit", "stage", "--into", "out/s", *flags, "--", "bash", "-c", line]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment(**more))
+
+    return run
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_stage_that_succeeds(stage, tmp_path):
+    done = stage("echo hello; echo what >&2; echo made >file", "--versions", "1c 2d")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "out" / "s"
+    assert names(tmp_path / "out") == ["s"]
+    assert names(folder) == ["command", "file", "log.txt", "record.json"]
+    assert sorted((folder / "log.txt").read_text().split()) == ["hello", "what"]
+    record = json.loads((folder / "record.json").read_text())
+    assert record["seconds"] > 0 and record["command"].startswith("bash -c 'echo hello")
+    assert record["started"].endswith("+00:00")
+    assert (folder / "command").read_text().endswith("echo made >file | 1c 2d")
+    assert "hello" not in done.stdout and done.stdout.strip().endswith("out/s")
+
+
+def test_show_prints_what_the_command_prints(stage):
+    assert stage("echo hello", "--show").stdout == "hello\n"
+
+
+def test_a_stage_replaces_its_folder_whole(stage, tmp_path):
+    stage("touch old")
+    stage("touch new")
+    assert "old" not in names(tmp_path / "out" / "s") and "new" in names(tmp_path / "out" / "s")
+
+
+@pytest.mark.parametrize("line, code, said", [
+    ("echo no such flag >&2; exit 2", 2, "no such flag"), ("exit 75", 75, ""), ("exit 1", 1, "s exited with 1"),
+    ("exit 255", 1, "s exited with 255"), ("kill -9 $$", 1, "s was ended by SIGKILL"),
+    ("echo '[ERROR] acl open device 0 failed'; exit 255", 75, "the device or its driver failed (acl open device 0 failed)"),
+    ("echo 'dcmi module initialize failed. ret is -8005'; exit 1", 75, "try again elsewhere"),
+    ("echo 'runtime result = 107001'; exit 1", 75, "try again elsewhere"),
+    ("echo 1507033 samples; exit 1", 1, "s exited with 1")])
+def test_a_stage_that_fails(stage, tmp_path, line, code, said):
+    stage("touch old")
+    done = stage(f"touch half; {line}")
+    assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
+    assert "old" in names(tmp_path / "out" / "s"), "what was there stays"
+    assert names(tmp_path / "out") == ["s", "s.failed"] and "half" in names(tmp_path / "out" / "s.failed")
+    assert stage("true").returncode == 0
+    assert names(tmp_path / "out") == ["s"], "a success clears the failure away"
+
+
+def test_only_the_end_of_a_long_log_is_shown(stage, tmp_path):
+    done = stage("seq 1000; exit 1")
+    assert "\n1000\n" in done.stderr and "\n900\n" not in done.stderr
+    assert len((tmp_path / "out" / "s.failed" / "log.txt").read_text().split()) == 1000
+
+
+def test_a_command_that_is_not_there(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "npukit", "stage", "--into", "out/s", "--", "no-such-tool"], cwd=tmp_path,
+                          capture_output=True, text=True, env=environment())
+    assert done.returncode == 1 and "no-such-tool cannot be started: No such file or directory" in done.stderr
+
+
+def started(tmp_path, line):
+    """Start a stage and wait until its command has made the file `half`."""
+    process = subprocess.Popen([sys.executable, "-m", "npukit", "stage", "--into", "out/s", "--", "bash", "-c", line],
+                               cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment())
+    while not list(tmp_path.glob("out/.s.*.new/half")):
+        time.sleep(0.02)
+    return process
+
+
+def test_a_killed_stage_leaves_nothing_that_counts(stage, tmp_path):
+    process = started(tmp_path, "touch half; sleep 60")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out" / "s").exists()
+    assert stage("touch whole").returncode == 0
+    assert os.listdir(tmp_path / "out") == ["s"], "the next run takes the remains away"
+
+
+def test_a_stage_hands_sigterm_to_its_command(tmp_path):
+    process = started(tmp_path, "trap 'touch caught; kill $!; exit 2' TERM; sleep 60 & touch half; wait")
+    process.terminate()
+    process.communicate(timeout=10)
+    assert process.returncode == 2
+    assert (tmp_path / "out" / "s.failed" / "caught").exists()
+
+
+def test_a_busy_device_stops_the_stage_before_it_begins(stage, tmp_path):
+    smi = tmp_path / "npu-smi"
+    smi.write_text("#!/bin/bash\n[ $2 = -m ] && printf 'NPU ID Chip ID Chip Logic ID Chip Name\\n4 0 0 Ascend 310P3\\n' ||"
+                   " echo 'Process id : 12'\n")
+    smi.chmod(0o755)
+    done = stage("touch begun", "--idle", "0", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 75 and "device 0 is busy with process 12" in done.stderr
+    assert not (tmp_path / "out").exists()
