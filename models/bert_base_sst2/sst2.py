@@ -1,0 +1,100 @@
+"""SST-2 as GLUE releases it: a header, then a sentence, a tab and a label a line.
+
+    sentence\\tlabel
+    it 's a charming and often affecting journey . \\t1
+
+Label 1 is positive, 0 negative. Sentences are tokenized already and end in a blank.
+"""
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from npukit.errors import BadSample, UserError
+
+HEADER = "sentence\tlabel"
+LONGEST = 512  # word pieces, the positions that BERT has
+AT_ONCE = 4096  # sentences handed to the tokenizer together: fast, and bounded memory
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One line: its number in the file, the text, the label 0 or 1."""
+
+    line: int
+    text: str
+    label: int
+
+
+def read(path: Path) -> Iterator[Sentence]:
+    """Yield the sentences of a file in order; raise BadSample with file:line for a line that is not one."""
+    if not path.is_file():
+        raise UserError(f"{path} is not there; `make MODEL=bert_base_sst2 fetch` brings the corpus")
+    count = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                text = line.decode("utf-8").removesuffix("\n")
+            except UnicodeDecodeError as error:
+                raise BadSample(path, number, f"byte {error.start + 1} is not UTF-8; convert the file, for instance with iconv") from None
+            if "\r" in text:
+                raise BadSample(path, number, "the line ends in CR LF or holds a CR; convert the file, for instance with dos2unix")
+            if number == 1:
+                if text != HEADER:
+                    raise BadSample(path, number, f"expected the header {HEADER!r}, found {text[:40]!r}")
+                continue
+            yield parse(path, number, text)
+            count += 1
+    if not count:
+        raise UserError(f"{path} holds no sentence; expected the header {HEADER!r} and a sentence and label a line")
+
+
+def parse(path: Path, number: int, text: str) -> Sentence:
+    """Turn one line into a Sentence."""
+    sentence, tab, label = text.rpartition("\t")
+    if not tab or "\t" in sentence:
+        raise BadSample(path, number, f"expected a sentence, one tab and a label, found {text.count(chr(9))} tabs")
+    if label not in ("0", "1"):
+        raise BadSample(path, number, f"the label is {label!r}, expected 0 or 1")
+    if not sentence.strip():
+        raise BadSample(path, number, "the sentence is empty")
+    return Sentence(number, sentence, int(label))
+
+
+def encode(path: Path, tokenizer) -> Iterator[tuple[Sentence, list[int]]]:
+    """Yield every sentence with its ids, [CLS] and [SEP] included, never cut; raise BadSample beyond 512 pieces."""
+    waiting: list[Sentence] = []
+    for sentence in read(path):
+        waiting.append(sentence)
+        if len(waiting) == AT_ONCE:
+            yield from encode_batch(path, tokenizer, waiting)
+            waiting = []
+    if waiting:
+        yield from encode_batch(path, tokenizer, waiting)
+
+
+def encode_batch(path: Path, tokenizer, sentences: list[Sentence]) -> Iterator[tuple[Sentence, list[int]]]:
+    encoded = tokenizer([s.text for s in sentences], return_attention_mask=False, return_token_type_ids=False, verbose=False)
+    for sentence, ids in zip(sentences, encoded["input_ids"]):
+        if len(ids) > LONGEST:
+            raise BadSample(path, sentence.line, f"the sentence has {len(ids)} word pieces, BERT takes {LONGEST}; it is never cut")
+        yield sentence, ids
+
+
+def load_tokenizer(folder: Path):
+    """Return the fast tokenizer of a Hugging Face directory; nothing is asked of a hub."""
+    from transformers import AutoTokenizer
+
+    if not (folder / "vocab.txt").is_file() and not (folder / "tokenizer.json").is_file():
+        raise UserError(f"{folder} holds neither vocab.txt nor tokenizer.json; --tokenizer_path is a Hugging Face directory")
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+
+
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the fraction of sentences whose larger logit is the label's.
+
+    logits  float [N, 2]; labels int [N]. A tie counts as wrong, as in the original's postprocess.py.
+    """
+    own = logits[np.arange(len(labels)), labels]
+    return float((own > logits[np.arange(len(labels)), 1 - labels]).mean())
