@@ -39,6 +39,10 @@ LOCAL ?=
 $(if $(filter auto,$(SOC)),$(eval override SOC := $(chip)))
 $(foreach m,$(or $(filter-out $(MODELS),$(MODEL)),$(if $(strip $(MODEL)),,'')),$(error there is no model $m; there are: $(MODELS)))
 
+# A batch size that one of the models does not have is answered before the others have run.
+batches_of = $(shell sed -n 's/^BATCHES = //p' models/$1/Makefile)
+$(foreach m,$(MODEL),$(foreach n,$(filter-out all $(call batches_of,$m),$(BS)),$(error $m has no batch size $n; it has: $(call batches_of,$m))))
+
 # --- One job a model ----------------------------------------------------------
 
 # The goals are handed on as they were given, but for all: the table comes once, at the end.
@@ -55,7 +59,8 @@ $(info $(if $(engine),running in $(image) with $(engine),running on this machine
 endif
 
 # Inside a container `make` is a word, not $(MAKE): -n must print the job, not start it.
-settings = BS='$(BS)' PROFILE=$(PROFILE) SOC=$(SOC) STANDIN=$(STANDIN)
+handed_on = LOOP SEQ_LENS GEARS ATC_FLAGS ON_BAD_INPUT V
+settings = BS='$(BS)' PROFILE=$(PROFILE) SOC=$(SOC) STANDIN=$(STANDIN) $(foreach v,$(handed_on),$(if $(value $v),$v='$($v)'))
 container = $(engine) run --rm --network none --user "$$(id -u):$$(id -g)" -v $(DATA):/npukit/data:ro -v $(OUT_ROOT):/npukit/out $(image)
 
 .PHONY: $(STAGES) train all clean why $(jobs)

@@ -102,7 +102,7 @@ $(call missing,$(filter-out random,$(CHECKPOINT)) $(VOCAB),it is what CHECKPOINT
 endif
 
 export PATH := $(VENV)/bin:$(if $(standin),$(root)/common/standin/bin:)$(PATH)
-export PYTHONPATH := $(PYTHONPATH)$(if $(standin),:$(root)/common/standin)
+export PYTHONPATH := $(if $(standin),$(root)/common/standin:)$(PYTHONPATH)
 
 # --- The commands, one a stage ------------------------------------------------
 

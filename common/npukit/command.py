@@ -21,15 +21,16 @@ def run(main: Callable[[], int | None]) -> None:
     An expected failure is one line on stderr; a traceback is always a bug of ours.
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    name = Path(sys.argv[0]).name.replace("__main__.py", "npukit")
     try:
         sys.exit(main())
     except NpukitError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"{Path(sys.argv[0]).name}: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"{name}: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(UserError.exit_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

@@ -3,5 +3,5 @@
 # Never together with CANN's: whichever comes later hides the other.
 _standin=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PATH="${VENV:-${_standin%/common/standin}/.venv}/bin:$_standin/bin:$PATH"
-export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}${_standin%/standin}:$_standin"
+export PYTHONPATH="$_standin:${_standin%/standin}${PYTHONPATH:+:$PYTHONPATH}"
 unset _standin

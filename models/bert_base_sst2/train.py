@@ -74,6 +74,9 @@ class Training:
     def __init__(self, args: argparse.Namespace, samples: list[tuple[list[int], int]], mask_id: int, vocabulary: int):
         torch.manual_seed(args.seed)
         self.args, self.samples, self.mask_id = args, samples, mask_id
+        self.recipe = {"epochs": args.epochs, "seed": args.seed, "batch_size": args.batch_size,
+                       "train": files.sha256(args.data_dir / "train.tsv"),
+                       "vocabulary": files.sha256(args.tokenizer_path / "vocab.txt")}
         self.net = network(vocabulary)
         self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
@@ -102,16 +105,16 @@ class Training:
 
     def save(self, path: Path) -> None:
         with files.aside(path) as new:
-            torch.save({"epochs": self.args.epochs, "seed": self.args.seed, "done": self.done, "seconds": self.seconds,
-                        "curve": self.curve, "net": self.net.state_dict(), "average": self.average.state_dict(),
+            torch.save({"recipe": self.recipe, "done": self.done, "seconds": self.seconds, "curve": self.curve,
+                        "net": self.net.state_dict(), "average": self.average.state_dict(),
                         "optimizer": self.optimizer.state_dict()}, new)
 
     def resume(self, path: Path) -> None:
         if not path.exists():
             return
         state = torch.load(path, weights_only=True)
-        if (state["epochs"], state["seed"]) != (self.args.epochs, self.args.seed):
-            raise UserError(f"{path} belongs to {state['epochs']} epochs with seed {state['seed']}; remove it to begin anew")
+        if state.get("recipe") != self.recipe:
+            raise UserError(f"{path} belongs to another training, {state.get('recipe')}; remove it to begin anew")
         for name in ("net", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.done, self.seconds, self.curve = state["done"], state["seconds"], state["curve"]
@@ -164,9 +167,7 @@ def release(args: argparse.Namespace, training: Training) -> None:
     net.config.save_pretrained(args.output)
     with files.aside(args.output / "model.safetensors") as new:
         save_file({name: value.contiguous() for name, value in net.state_dict().items()}, new, metadata={"format": "pt"})
-    card = {"epochs": args.epochs, "seed": args.seed, "batch_size": args.batch_size, "wall_seconds": round(training.seconds),
-            "train": files.sha256(args.data_dir / "train.tsv"), "dev": files.sha256(args.data_dir / "dev.tsv"),
-            "vocabulary": files.sha256(args.tokenizer_path / "vocab.txt"),
+    card = {**training.recipe, "dev": files.sha256(args.data_dir / "dev.tsv"), "wall_seconds": round(training.seconds),
             "torch": torch.__version__, "threads": torch.get_num_threads(),
             "dev_used_for": "the curve below and the choice of this recipe; not for the epoch or the weights",
             "weights": files.sha256(args.output / "model.safetensors"), "curve": training.curve}
