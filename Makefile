@@ -80,7 +80,7 @@ all: $(jobs) ## every stage of every model, then the table; fails if a gate does
 
 # --- Data, results, tests -----------------------------------------------------
 
-.PHONY: setup fetch ledger results test lint
+.PHONY: setup fetch ledger results test bench lint
 setup: $(VENV)/ready ## make .venv, as the first use of anything does
 
 fetch: $(VENV)/ready ## bring the released corpora to data/, by digest (the only target that uses the network)
@@ -94,6 +94,15 @@ results: $(VENV)/ready ## the table of every report there is
 
 test: $(VENV)/ready lint ## the tests: no engine, no network
 	$(PYTHON) -m pytest -q -c common/pyproject.toml --rootdir . common models
+
+# Each model's bench runs are made in folders of their own and timed again by its bench.py, all in one run.
+bench := $(OUT_ROOT)/bench
+bench: $(VENV)/ready ## how much faster than the original's recipe, full size, on this CPU; many minutes
+	@$(MAKE) -C models/bert_base_sst2 PROFILE=random BS=8 SEQ_LENS=128 OUT_ROOT=$(bench)/fixed infer
+	@$(MAKE) -C models/bert_base_sst2 PROFILE=random BS=8 SEQ_LENS=auto GEARS=8 OUT_ROOT=$(bench)/gears infer
+	PATH=$(VENV)/bin:$(root)/common/standin/bin:$$PATH PYTHONPATH=$(root)/common/standin:$$PYTHONPATH \
+		$(PYTHON) models/bert_base_sst2/bench.py --fixed $(bench)/fixed/cpu/random/bert_base_sst2/bs8 \
+		--gears $(bench)/gears/cpu/random/bert_base_sst2/bs8
 
 lint: $(VENV)/ready
 	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models

@@ -1,5 +1,6 @@
 """BERT from a Hugging Face directory: loaded, run and exported the same way for every task."""
 import json
+import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,37 +24,46 @@ def load(task: str, folder: Path, labels: int, seed: int | None = None) -> torch
     folder  config.json, with model.safetensors or pytorch_model.bin unless a seed is given
     labels  that the task has
     seed    of random weights
-    raises  UserError for a folder without them, weights that miss or misshape a parameter, another number of labels
+    raises  UserError for a folder without them, another number of labels, or weights that miss or misshape a parameter
     """
+    transformers.logging.set_verbosity_error()  # what it reports about weights is said here, in one sentence
+    transformers.logging.disable_progress_bar()
     kind = getattr(transformers, f"BertFor{task}")
     config = read_config(folder)
-    if seed is not None:
-        torch.manual_seed(seed)
-        config = transformers.BertConfig(**{**config, "num_labels": labels, "initializer_range": RANDOM_RANGE})
-        return kind._from_config(config, attn_implementation="eager").eval()
-    weights_file(folder)
+    if seed is None:
+        weights_file(folder)
     try:
+        if seed is not None:
+            torch.manual_seed(seed)
+            config = transformers.BertConfig(**{**config, "num_labels": labels, "initializer_range": RANDOM_RANGE})
+            return kind._from_config(config, attn_implementation="eager").eval()
         net, info = kind.from_pretrained(folder, local_files_only=True, attn_implementation="eager", dtype=torch.float32,
-                                         output_loading_info=True, weights_only=True)
-    except Exception as error:  # safetensors, pickle and transformers each have their own
-        raise UserError(f"{folder} does not hold weights of BertFor{task}: {' '.join(str(error).split())[:300]}") from None
+                                         output_loading_info=True, weights_only=True, ignore_mismatched_sizes=True)
+    except pickle.UnpicklingError:  # its text tells how to run the code nevertheless
+        raise UserError(f"{weights_file(folder)} is no file of weights, or holds more than tensors; nothing in it is run") from None
+    except Exception as error:  # safetensors, torch and transformers each have their own
+        raise UserError(f"{folder} does not hold a BertFor{task}: {' '.join(str(error).split())[:300]}") from None
     if net.config.num_labels != labels:
         raise UserError(f"{folder}/config.json has {net.config.num_labels} labels, the task has {labels}")
-    if info["missing_keys"] or info["mismatched_keys"]:
-        wrong = sorted([*info["missing_keys"], *map(str, info["mismatched_keys"])])
-        raise UserError(f"{folder} does not hold weights of BertFor{task}: {len(wrong)} parameters are missing or misshapen, "
-                        f"{wrong[0]} first")
+    wrong = [f"{name} is missing" for name in sorted(info["missing_keys"])]
+    wrong += [f"{name} is {list(found)}, config.json makes it {list(made)}" for name, found, made in sorted(info["mismatched_keys"])]
+    if wrong:
+        more = f", and {len(wrong) - 1} more" if wrong[1:] else ""
+        raise UserError(f"{folder} does not hold weights of BertFor{task}: {wrong[0]}{more}")
     return net.eval()
 
 
 def read_config(folder: Path) -> dict:
-    """Return config.json of a Hugging Face directory."""
+    """Return config.json of a Hugging Face directory that holds a BERT."""
     try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{folder} has no config.json; a Hugging Face directory is expected") from None
     except ValueError as error:
         raise UserError(f"{folder}/config.json is not JSON: {error}") from None
+    if not isinstance(config, dict) or config.get("model_type", "bert") != "bert" or not isinstance(config.get("vocab_size"), int):
+        raise UserError(f"{folder}/config.json is not a BERT's; expected model_type bert and a vocab_size")
+    return config
 
 
 def weights_file(folder: Path) -> Path:

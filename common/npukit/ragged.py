@@ -59,11 +59,15 @@ def write_batches(inputs: Path, size: int, folder: Path) -> None:
     writes  <input>/batch_00000.npy int64 [size, gear]; the last batch of a gear is filled up with its first sample.
             order.npy int64 [batches, size]: the sample in each row, -1 for filling
     """
+    if size < 1:
+        raise UserError(f"the batch size is {size}, expected 1 or more")
     manifest, arrays, lengths = read_packed(inputs)
     gears = manifest["gears"]
     which, order = gear_of(lengths, gears), []
     for name in arrays:
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for old in (folder / name).glob("batch_*.npy"):  # of a call before, were one left, it would be run too
+            old.unlink()
     for gear in reversed(range(len(gears))):
         members = np.flatnonzero(which == gear)
         for begin in range(0, len(members), size):
@@ -81,19 +85,30 @@ def write_batches(inputs: Path, size: int, folder: Path) -> None:
 def read_outputs(folder: Path, order: np.ndarray, index: int = 0) -> np.ndarray:
     """Return output `index` of every sample, [samples, ...], in the order of the corpus.
 
-    order  what write_batches wrote; all batches' outputs have one shape but for the gear's axis, which is filled with 0
+    order   what write_batches wrote; all batches' outputs have one shape but for the second axis, which may be the
+            gear's and is then filled with 0
+    raises  UserError where a batch is missing, there is one too many, or one has another shape
     """
     batches = []
-    for number in range(len(order)):
-        path = folder / f"batch_{number:05d}_{index}.npy"
+    for number, rows in enumerate(order):
+        path = batch_file(folder, number, index)
         if not path.exists():
             raise UserError(f"{path} is missing; run the infer stage again")
         batches.append(load(path))
+        shape, first = batches[-1].shape, batches[0].shape
+        if (shape[:1], len(shape), shape[2:]) != ((len(rows),), len(first), first[2:]):
+            expected = ", ".join(map(str, [len(rows), *(["L"] if first[1:] else []), *first[2:]]))
+            raise UserError(f"{path} is {list(shape)}, expected [{expected}]; run the infer stage again")
+    if (path := batch_file(folder, len(order), index)).exists():
+        raise UserError(f"{path} is one too many; run the infer stage again")
     widest = tuple(max(sizes) for sizes in zip(*(batch.shape[1:] for batch in batches)))
     outputs = np.zeros((order.max() + 1, *widest), dtype=batches[0].dtype)
     for rows, batch in zip(order, batches):
-        if len(batch) != len(rows):
-            raise UserError(f"{folder} holds batches of {len(batch)}, expected {len(rows)}; run the infer stage again")
         real = rows >= 0
         outputs[(rows[real], *(slice(size) for size in batch.shape[1:]))] = batch[real]
     return outputs
+
+
+def batch_file(folder: Path, number: int, index: int) -> Path:
+    """Return the file in which ais_bench leaves output `index` of a batch."""
+    return folder / f"batch_{number:05d}_{index}.npy"

@@ -16,8 +16,9 @@ import numpy as np
 
 import sst2
 from npukit import bert, command, fidelity, files, graph, ragged
-from npukit.errors import JobFailed
+from npukit.errors import JobFailed, UserError
 from npukit.graph import proof
+from npukit.samples import load
 
 PASSES = [graph.clamp_mask, graph.additive_mask, graph.big_kernel, graph.int32_constants]
 PROOF = 2  # batches of samples that simplification is proved on; the ledger takes all of them
@@ -59,8 +60,11 @@ class Samples:
         _, self.arrays, self.lengths = ragged.read(args.inputs)
         seq_lens = [int(n) for n in (args.inputs / "seq_lens.txt").read_text().split()]
         self.shape = [args.batch_size, seq_lens[0] if len(seq_lens) == 1 else "L"]
-        self.labels = np.array(files.read_json(args.inputs / "labels.json"))
-        self.reference = np.load(args.graph.with_name("reference.npy"))
+        self.labels = sst2.read_labels(args.inputs / "labels.json")
+        self.reference = load(args.graph.with_name("reference.npy"))
+        if not len(self.reference) == len(self.labels) == len(self.lengths):
+            raise UserError(f"{args.inputs} holds {len(self.lengths)} samples and {len(self.labels)} labels, reference.npy beside "
+                            f"{args.graph} {len(self.reference)} answers; run pth2onnx.py on these inputs")
 
     def first(self, count: int) -> dict[str, np.ndarray]:
         """Return the first samples, int64 [count, length], filled up with zeros to the graph's length."""

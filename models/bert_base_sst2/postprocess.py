@@ -23,7 +23,7 @@ from npukit.samples import load, read_outputs
 
 def main() -> None:
     args = options()
-    labels = np.array(files.read_json(args.label_path))
+    labels = sst2.read_labels(args.label_path)
     logits = read_logits(args, len(labels))
     if logits.shape != (len(labels), 2):
         raise UserError(f"{args.output_path} holds logits {list(logits.shape)}, expected [{len(labels)}, 2]")

@@ -4,7 +4,7 @@
 README, "Prepare the data", step 2. Nothing is ever cut: a sentence longer than the longest --seq_len is refused.
 
 Reads   --text_file       dev.tsv: a header, then sentence, tab, label
-        --tokenizer_path  a Hugging Face directory, or one that holds vocab.txt
+        --tokenizer_path  a Hugging Face directory: vocab.txt or tokenizer.json, tokenizer_config.json
 Writes  --save_path, with one length
             input_ids/data_00000000.npy ...        int64 [seq_len], [PAD] behind the sentence
             attention_mask/data_00000000.npy ...   int64 [seq_len]
@@ -24,7 +24,7 @@ import numpy as np
 
 import sst2
 from npukit import command, files, gears, ragged
-from npukit.errors import BadSample
+from npukit.errors import BadSample, UserError
 from npukit.samples import Input, SampleWriter
 
 
@@ -37,8 +37,11 @@ def main() -> None:
         rows.append(ids)
     lengths = np.array([len(ids) for ids in rows])
     seq_lens = gears.parse(args.seq_len, lengths, args.gears)
+    if seq_lens[-1] > sst2.LONGEST:
+        raise UserError(f"--seq_len is {args.seq_len!r}, BERT takes {sst2.LONGEST} word pieces")
     refuse_longer(args.text_file, sentences, lengths, seq_lens[-1])
     args.save_path.mkdir(parents=True, exist_ok=True)
+    clear(args.save_path)
     files.write_json(args.save_path / "labels.json", [sentence.label for sentence in sentences])
     files.write_text(args.save_path / "seq_lens.txt", " ".join(map(str, seq_lens)) + "\n")
     corpus = {"name": args.text_file.name, "sha256": files.sha256(args.text_file), "samples": len(rows), "skipped": [],
@@ -48,7 +51,7 @@ def main() -> None:
         return
     inputs = {"input_ids": rows, "attention_mask": [[1] * len(ids) for ids in rows]}
     ragged.write(args.save_path, inputs, seq_lens, corpus)
-    if args.batch_size:
+    if args.batch_size is not None:
         ragged.write_batches(args.save_path, args.batch_size, args.save_path)
 
 
@@ -61,6 +64,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, help="with several lengths: write whole batches of one length each")
     parser.add_argument("--gears", type=int, default=8, help="how many lengths auto may choose")
     return parser.parse_args()
+
+
+def clear(folder: Path) -> None:
+    """Remove the inputs of a call before: other lengths have other files, and what is left of them would be read."""
+    for pattern in ("manifest.json", "lengths.npy", "order.npy", "input_ids/*.npy", "attention_mask/*.npy"):
+        for old in folder.glob(pattern):
+            old.unlink()
 
 
 def refuse_longer(path: Path, sentences: list[sst2.Sentence], lengths: np.ndarray, longest: int) -> None:

@@ -34,7 +34,7 @@ def main() -> None:
         net.save_pretrained(args.save_path.parent / "weights")
     bert.export(net, ["input_ids", "attention_mask"], {"output": {0: "N"}}, args.save_path)
     if inputs:
-        prove(net, inputs, read_labels(args.inputs), args.save_path)
+        prove(net, inputs, sst2.read_labels(args.inputs / "labels.json"), args.save_path)
         used = args.save_path.parent / "weights" if args.random_weights else args.model_dir
         files.write_json(args.save_path.with_name("weights.json"), {"kind": args.kind, "sha256": files.sha256(bert.weights_file(used))})
 
@@ -58,10 +58,6 @@ def spread_head(net: torch.nn.Module, inputs: tuple) -> None:
     head = net.classifier
     weight, bias = random_weights.spread(bert.logits(net, *inputs[1:]), head.weight.numpy(force=True), head.bias.numpy(force=True))
     head.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
-
-
-def read_labels(folder: Path) -> np.ndarray:
-    return np.array(files.read_json(folder / "labels.json"))
 
 
 def prove(net: torch.nn.Module, inputs: tuple, labels: np.ndarray, path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from npukit import files
 from npukit.errors import BadSample, UserError
 
 HEADER = "sentence\tlabel"
@@ -79,6 +80,8 @@ def encode_batch(path: Path, tokenizer, sentences: list[Sentence]) -> Iterator[t
     for sentence, ids in zip(sentences, encoded["input_ids"]):
         if len(ids) > LONGEST:
             raise BadSample(path, sentence.line, f"the sentence has {len(ids)} word pieces, BERT takes {LONGEST}; it is never cut")
+        if len(ids) == 2:  # [CLS] and [SEP]
+            raise BadSample(path, sentence.line, "the sentence is empty but for characters that the tokenizer drops")
         yield sentence, ids
 
 
@@ -88,7 +91,18 @@ def load_tokenizer(folder: Path):
 
     if not (folder / "vocab.txt").is_file() and not (folder / "tokenizer.json").is_file():
         raise UserError(f"{folder} holds neither vocab.txt nor tokenizer.json; --tokenizer_path is a Hugging Face directory")
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+    except Exception as error:  # tokenizers raises nothing else
+        raise UserError(f"{folder} holds no tokenizer: {' '.join(str(error).split())[:300]}") from None
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """Return preprocess.py's labels.json, int64 [N]."""
+    labels = files.read_json(path)
+    if not isinstance(labels, list) or not labels or any(label not in (0, 1) for label in labels):
+        raise UserError(f"{path} is not a list of labels, each 0 or 1; preprocess.py writes it")
+    return np.array(labels)
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -108,7 +108,8 @@ def attention_softmaxes(model: ir.Model) -> list[ir.Node]:
 
 def block_of(softmax: ir.Node, norms: list[LayerNorm]) -> Block:
     """Return the block around an attention Softmax."""
-    require_last_axis(softmax)
+    if softmax.attributes.get_int("axis", 1 if softmax.graph.opset_imports[""] < 13 else -1) not in (-1, 3):
+        raise Mismatch("the Softmax is not over the last axis")
     product, scale, mask = scores_of(softmax)
     q, q_scale, q_split = projection(product.inputs[0], HEADS_FIRST)
     k, k_scale, k_split = projection(product.inputs[1], TRANSPOSED)
@@ -130,14 +131,6 @@ def block_of(softmax: ir.Node, norms: list[LayerNorm]) -> Block:
     end = one_of([norm for norm in norms if norm.x is second.outputs[0]], f"LayerNorm of {second.outputs[0].name}")
     heads, size = head_sizes(q_split, q)
     return Block(start, q, k, v, (q_split, k_split, v_split), heads, size, scale * q_scale * k_scale, mask, softmax, out, end)
-
-
-def require_last_axis(softmax: ir.Node) -> None:
-    """Raise where a Softmax of [N, heads, L, L] is not over the last axis."""
-    default = 1 if softmax.graph.opset_imports[""] < 13 else -1
-    axis = softmax.attributes.get_int("axis", default)
-    if axis not in (-1, 3):
-        raise Mismatch(f"the Softmax is over axis {axis}, not the last")
 
 
 def scores_of(softmax: ir.Node) -> tuple[ir.Node, float, ir.Value]:
@@ -212,20 +205,20 @@ def linear(value: ir.Value) -> Linear:
 
 def layer_norm(add: ir.Node) -> LayerNorm | None:
     """Return the LayerNorm that ends in this node, if one does."""
+    if add.op_type != "Add" or constant(add.inputs[1]) is None:
+        return None
     try:
-        mul = made_by(add.inputs[0], "Mul", "Reshape") if add.op_type == "Add" else None
-        if mul is not None and mul.op_type == "Reshape":
+        mul = made_by(add.inputs[0], "Mul", "Reshape")
+        if mul.op_type == "Reshape":
             mul = made_by(mul.inputs[0], "Mul")
-        if mul is None or any(constant(node.inputs[1]) is None for node in (mul, add)):
-            return None
         div = made_by(mul.inputs[0], "Div")
         sub, root = made_by(div.inputs[0], "Sub"), made_by(div.inputs[1], "Sqrt")
         variance = made_by(made_by(root.inputs[0], "Add").inputs[0], "ReduceMean")
         power, mean = made_by(variance.inputs[0], "Pow"), made_by(sub.inputs[1], "ReduceMean")
     except Mismatch:
         return None
-    squared = power.inputs[0] is sub.outputs[0] and np.all(constant(power.inputs[1]) == 2)
-    return LayerNorm(sub.inputs[0], mul, add) if squared and mean.inputs[0] is sub.inputs[0] else None
+    joined = power.inputs[0] is sub.outputs[0] and mean.inputs[0] is sub.inputs[0] and constant(mul.inputs[1]) is not None
+    return LayerNorm(sub.inputs[0], mul, add) if joined and np.all(constant(power.inputs[1]) == 2) else None
 
 
 def made_by(value: ir.Value, *op_types: str) -> ir.Node:

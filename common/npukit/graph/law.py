@@ -68,6 +68,9 @@ def tidied(model: ir.Model) -> ir.Model:
     """Return a copy with constants as initialisers, without Identity and without what nothing reads."""
     copy = model.clone()
     copy.meta.update(model.meta)
+    for node in copy.graph:
+        if node.op_type == "Constant" and "value" in node.attributes:  # its tensor is shared, and gets a name when it is lifted
+            node.attributes["value"] = ir.AttrTensor("value", ir.tensor(node.attributes["value"].as_tensor().numpy()))
     common.IdentityEliminationPass()(copy)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
     common.RemoveUnusedNodesPass()(copy)

@@ -57,11 +57,11 @@ class Berts:
         return path
 
     def masked(self, *args, **options):
-        """Return the model with its mask in plain form, as big_kernel gets it."""
+        """Return the model with its mask in plain form, as big_kernel gets it; the caller's own."""
         path = self(*args, **options)
         if (path, "masked") not in self.made:
             self.made[path, "masked"] = apply(load(path), [clamp_mask, additive_mask])[0]
-        return self.made[path, "masked"]
+        return self.made[path, "masked"].clone()
 
 
 def export(network, path, outputs, inputs, opset):
