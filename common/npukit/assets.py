@@ -57,7 +57,8 @@ def manifest(path: Path) -> list[Asset]:
 def fetch(assets: list[Asset], data: Path, local: Path | None, profile: str = "tiny") -> list[str]:
     """Bring every file of a profile to its place, from a local folder (by digest alone) or from its sources; say what was done.
 
-    raises  UserError for a file without a digest that is not there; Unavailable, naming file and remedy, where a file can be had nowhere or its digest is another
+    raises  UserError for a file without a digest that is not there; Unavailable, naming file and remedy, where a file can be had
+            nowhere or its digest is another
     """
     done = []
     for asset in assets:

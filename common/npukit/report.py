@@ -185,7 +185,8 @@ def table(reports: list[dict]) -> str:
 
     here, PyTorch  the task metric of the artefact and of the fp32 reference; n/a for random weights
     samples/s      on the corpus, the whole inference command; perf/s on made-up input, the device alone, as the
-                   original measures; original/s is the original's own figure for this batch size, on its chip
+                   original measures; original/s is the original's own figure for this batch size, on its chip, where the
+                   network and the length are the original's
     """
     rows = [HEADINGS, *(row(report) for report in reports)]
     return f"{aligned(rows)}\n{LEGEND}"
@@ -193,9 +194,11 @@ def table(reports: list[dict]) -> str:
 
 def row(report: dict) -> tuple[str, ...]:
     metric, speed = report["metric"], report["performance"]
-    same_shape = report["seq_lens"] == [report["original"].get("seq_len", report["seq_lens"][-1])]
-    original = next((r["throughput_per_s"] for r in report["original"]["rows"]
-                     if r["batch_size"] == report["batch_size"] and same_shape), None)
+    quoted = report["original"]
+    comparable = (report["profile"] in quoted.get("profiles", [report["profile"]])  # a network of the original's size
+                  and report["seq_lens"] == [quoted.get("seq_len", report["seq_lens"][-1])])
+    original = next((r["throughput_per_s"] for r in quoted["rows"]
+                     if r["batch_size"] == report["batch_size"] and comparable), None)
     failed = [gate["name"] for gate in report["gates"] if not gate["passes"]]
     difference = report["fidelity"]["max_abs"]
     return (report["model"], report["profile"], chip(report), str(report["batch_size"]), metric,

@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 
 import sst2
-from npukit import bert, command, files, fidelity, ragged, random_weights
+from npukit import bert, command, fidelity, files, ragged, random_weights
 from npukit.errors import JobFailed, UserError
 
 

@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if (ROOT / "standin").is_dir():  # a copy elsewhere relies on PYTHONPATH or on an installation
     sys.path[0] = str(ROOT)
 from ais_bench.infer import ais_infer  # noqa: E402
+
 from standin import messages  # noqa: E402
 
 sys.exit(messages.exit_code(ais_infer.main))

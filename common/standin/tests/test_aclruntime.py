@@ -1,10 +1,9 @@
 """aclruntime and InferSession, with the spellings of both generations."""
+import aclruntime
 import numpy as np
 import pytest
-from omfiles import write_samples, write_sum
-
-import aclruntime
 from ais_bench.infer.interface import InferSession, MemorySummary, MultiDeviceSession
+from omfiles import write_samples, write_sum
 
 A, B = np.full((2, 3), 1, np.int64), np.full((2, 3), 2, np.int64)
 

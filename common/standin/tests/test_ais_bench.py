@@ -7,13 +7,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from ais_bench.infer import arguments, batches
+from ais_bench.infer.batches import ahead, natural_key
+from ais_bench.infer.results import statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omfiles import write_samples, write_sum
 
-from ais_bench.infer import arguments, batches
-from ais_bench.infer.batches import ahead, natural_key
-from ais_bench.infer.results import statistics
 from standin.runtime import Model
 
 NUMBER = r"[0-9.e+-]+"

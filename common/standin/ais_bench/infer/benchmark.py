@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import aclruntime
 import numpy as np
 from tqdm import tqdm
 
-import aclruntime
 from ais_bench.infer import batches, results
 from ais_bench.infer.batches import Batch
 from standin.messages import ToolError, logger

@@ -2,9 +2,9 @@
 import multiprocessing
 from collections.abc import Callable, Sequence
 
+import aclruntime
 import numpy as np
 
-import aclruntime
 from standin.cpus import granted_cpus
 from standin.messages import ToolError
 
