@@ -40,8 +40,11 @@ $(if $(filter auto,$(SOC)),$(eval override SOC := $(chip)))
 $(foreach m,$(or $(filter-out $(MODELS),$(MODEL)),$(if $(strip $(MODEL)),,'')),$(error there is no model $m; there are: $(MODELS)))
 
 # A batch size that one of the models does not have is answered before the others have run.
+empty :=
+space := $(empty) $(empty)
 batches_of = $(shell sed -n 's/^BATCHES = //p' models/$1/Makefile)
-$(foreach m,$(MODEL),$(foreach n,$(filter-out all $(call batches_of,$m),$(BS)),$(error $m has no batch size $n; it has: $(call batches_of,$m))))
+$(foreach m,$(MODEL),$(foreach has,$(subst $(space),/,$(call batches_of,$m)),$(foreach n,$(filter-out all $(subst /, ,$(has)),$(BS)),\
+	$(error $m has no batch size $n; it has: $(subst /, ,$(has)), or BS=all))))
 
 # --- One job a model ----------------------------------------------------------
 

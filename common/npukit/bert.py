@@ -40,13 +40,14 @@ def load(task: str, folder: Path, labels: int, seed: int | None = None) -> torch
         net, info = kind.from_pretrained(folder, local_files_only=True, attn_implementation="eager", dtype=torch.float32,
                                          output_loading_info=True, weights_only=True, ignore_mismatched_sizes=True)
     except pickle.UnpicklingError:  # its text tells how to run the code nevertheless
-        raise UserError(f"{weights_file(folder)} is no file of weights, or holds more than tensors; nothing in it is run") from None
+        raise UserError(f"{weights_file(folder)} is no file of weights, or holds more than tensors; it is not read") from None
     except Exception as error:  # safetensors, torch and transformers each have their own
         raise UserError(f"{folder} does not hold a BertFor{task}: {' '.join(str(error).split())[:300]}") from None
     if net.config.num_labels != labels:
         raise UserError(f"{folder}/config.json has {net.config.num_labels} labels, the task has {labels}")
     wrong = [f"{name} is missing" for name in sorted(info["missing_keys"])]
-    wrong += [f"{name} is {list(found)}, config.json makes it {list(made)}" for name, found, made in sorted(info["mismatched_keys"])]
+    wrong += [f"{name} is {list(found)}, config.json makes it {list(expected)}"
+              for name, found, expected in sorted(info["mismatched_keys"])]
     if wrong:
         more = f", and {len(wrong) - 1} more" if wrong[1:] else ""
         raise UserError(f"{folder} does not hold weights of BertFor{task}: {wrong[0]}{more}")
@@ -61,7 +62,8 @@ def read_config(folder: Path) -> dict:
         raise UserError(f"{folder} has no config.json; a Hugging Face directory is expected") from None
     except ValueError as error:
         raise UserError(f"{folder}/config.json is not JSON: {error}") from None
-    if not isinstance(config, dict) or config.get("model_type", "bert") != "bert" or not isinstance(config.get("vocab_size"), int):
+    whole = isinstance(config, dict) and isinstance(config.get("vocab_size"), int)
+    if not whole or config.get("model_type", "bert") != "bert":
         raise UserError(f"{folder}/config.json is not a BERT's; expected model_type bert and a vocab_size")
     return config
 

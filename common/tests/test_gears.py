@@ -107,7 +107,7 @@ def test_the_flag(text, gears):
 @pytest.mark.parametrize("text", ["", "a", "Auto", "32,", "1.5", "32 64", "0", "-1", "0,128", "9" * 5000,
                                   ",".join(map(str, range(1, 102)))], ids=lambda text: text[:20])
 def test_what_the_flag_does_not_mean(text):
-    with pytest.raises(UserError, match="--seq_len is '.*'; expected (auto, or lengths|1 to 100 lengths)"):
+    with pytest.raises(UserError, match=r"--seq_len is '.*'; expected (auto, or lengths|1 to 100 lengths)"):
         parse(text, np.array([2, 5]), count=8)
 
 

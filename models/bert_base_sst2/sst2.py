@@ -92,7 +92,7 @@ def load_tokenizer(folder: Path):
     if not (folder / "vocab.txt").is_file() and not (folder / "tokenizer.json").is_file():
         raise UserError(f"{folder} holds neither vocab.txt nor tokenizer.json; --tokenizer_path is a Hugging Face directory")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True, do_lower_case=False)
         tokenizer("\N{SNOWMAN}")  # a vocabulary without [UNK] is found out at the first unknown word, not before
         return tokenizer
     except Exception as error:  # tokenizers raises nothing else
