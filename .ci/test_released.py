@@ -8,8 +8,8 @@ OUT = Path(__file__).parents[1] / "out"
 ORIGINAL_F1 = 0.714  # the original README's, on CLUENER's dev.json
 
 
-def report(chip: str, profile: str, batch_size: int) -> dict:
-    return json.loads((OUT / chip / profile / "bilstm_crf" / f"bs{batch_size}" / "postprocess" / "report.json").read_text())
+def report(chip: str, profile: str, batch_size: int, model: str = "bilstm_crf") -> dict:
+    return json.loads((OUT / chip / profile / model / f"bs{batch_size}" / "postprocess" / "report.json").read_text())
 
 
 @pytest.mark.parametrize("chip, batch_size", [("cpu", 1), ("cpu", 32), ("Ascend310P3-standin", 32)])
@@ -28,3 +28,15 @@ def test_random_weights_answer_with_many_classes():
     made = report("cpu", "random", 8)
     assert made["passes"] and made["weights"]["kind"] == "random"
     assert made["metrics"]["predicted"] > 100  # entities: an untrained head would find none
+
+
+@pytest.mark.parametrize("chip, batch_size", [("cpu", 1), ("cpu", 8), ("Ascend310P3-standin", 8)])
+def test_the_small_bert_is_right_four_times_out_of_five(chip, batch_size):
+    made = report(chip, "trained", batch_size, "bert_base_sst2")
+    assert made["passes"] and made["samples"] == 872 and made["metrics"]["accuracy"] >= 0.80
+
+
+def test_full_size_bert_keeps_its_answers_through_every_form():
+    made = report("cpu", "random", 8, "bert_base_sst2")
+    assert [entry["stage"] for entry in made["ledger"]] == ["torch", "onnx", "simplified", "modified", "om"]
+    assert made["passes"] and made["weights"]["kind"] == "random" and len(made["seq_lens"]) == 8

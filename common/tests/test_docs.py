@@ -18,7 +18,7 @@ import pytest
 from corpora import released_corpora
 from readme import ROOT, Block, blocks
 
-READMES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("models/*/*.md")]
+READMES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("models/*/*.md"), *ROOT.glob("common/*/*.md")]
                  if not {"out", ".venv"} & set(path.relative_to(ROOT).parts))
 SHELL = [block for path in READMES for block in blocks(path) if block.language == "sh"]
 REQUIRED = ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "data/README.md", "docker/README.md"]

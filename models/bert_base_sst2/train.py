@@ -30,7 +30,7 @@ from npukit.errors import UserError
 HIDDEN, LAYERS, HEADS, INNER, DROPOUT = 128, 3, 4, 512, 0.3
 LEARNING_RATE, WEIGHT_DECAY, GRADIENT_NORM = 5e-4, 0.05, 1.0
 AVERAGE = 0.999  # decay of the moving average, about an epoch
-FORGET = 0.2  # word pieces read as [MASK]
+FORGET = 0.3  # word pieces read as [MASK]
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--data_dir", type=Path, required=True, help="the folder of train.tsv and dev.tsv")
     parser.add_argument("--tokenizer_path", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1234)
     return parser.parse_args()
