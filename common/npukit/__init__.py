@@ -10,6 +10,7 @@ why        which prerequisite makes a stage stale
 gears      which lengths to compile for
 ragged     samples of differing lengths, in gears
 bert       BERT from a Hugging Face directory: loaded, run, exported
+training   training that goes on where it was killed
 fidelity   how close two sets of outputs are
 metrics    entity precision, recall and F1
 performance  what the inference tool measured

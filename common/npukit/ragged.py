@@ -54,31 +54,31 @@ def by_length(lengths: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 def write_batches(inputs: Path, size: int, folder: Path) -> None:
-    """Write the samples of write()'s folder as whole batches of one gear each, longest gear first.
+    """Write the samples of write()'s folder as whole batches of one gear each, shortest samples first.
 
-    writes  <input>/batch_00000.npy int64 [size, gear]; the last batch of a gear is filled up with its first sample.
+    A batch runs in the smallest gear that holds its longest sample: those that a gear has too many for whole batches run
+    with the first of the next one, so that only the very last batch has to be filled up, with its first sample.
+    writes  <input>/batch_00000.npy int64 [size, gear]
             order.npy int64 [batches, size]: the sample in each row, -1 for filling
     """
     if size < 1:
         raise UserError(f"the batch size is {size}, expected 1 or more")
     manifest, arrays, lengths = read_packed(inputs)
     gears = manifest["gears"]
-    which, order = gear_of(lengths, gears), []
+    order = []
     for name in arrays:
         (folder / name).mkdir(parents=True, exist_ok=True)
         for old in (folder / name).glob("batch_*.npy"):  # of a call before, were one left, it would be run too
             old.unlink()
-    for gear in reversed(range(len(gears))):
-        members = np.flatnonzero(which == gear)
-        for begin in range(0, len(members), size):
-            rows = members[begin:begin + size]
-            filled = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
-            for name, array in arrays.items():
-                batch = np.zeros((size, gears[gear]), dtype=np.int64)
-                width = min(gears[gear], array.shape[1])
-                batch[:, :width] = array[filled, :width]
-                np.save(folder / name / f"batch_{len(order):05d}.npy", batch)
-            order.append(np.where(np.arange(size) < len(rows), filled, -1))
+    for rows in by_length(lengths, size):
+        gear = gears[gear_of(lengths[rows], gears).max()]
+        filled = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
+        for name, array in arrays.items():
+            batch = np.zeros((size, gear), dtype=np.int64)
+            width = min(gear, array.shape[1])
+            batch[:, :width] = array[filled, :width]
+            np.save(folder / name / f"batch_{len(order):05d}.npy", batch)
+        order.append(np.where(np.arange(size) < len(rows), filled, -1))
     np.save(folder / "order.npy", np.array(order))
 
 

@@ -20,6 +20,7 @@ ROOMS = {  # module of npukit: (modules it may import, third-party packages it m
     "stage": ({"errors", "device"}, set()),
     "device": ({"errors"}, set()),
     "why": (set(), set()),
+    "training": (GROUND, {"torch"}),
     "fidelity": ({"errors"}, {"numpy"}),
     "metrics": (set(), set()),
     "gears": ({"errors"}, {"numpy"}),

@@ -74,7 +74,8 @@ def pipeline(run: Path, sentences: list[str]) -> tuple[float, np.ndarray]:
 
     weights, tokenizer = run.parent / "pth2onnx" / "weights", Path(recorded(run, "../inputs", "--tokenizer_path"))
     net = transformers.BertForSequenceClassification.from_pretrained(weights)
-    classify = transformers.pipeline("text-classification", model=net, tokenizer=sst2.load_tokenizer(tokenizer), device="cpu")
+    classify = transformers.pipeline("text-classification", model=net, tokenizer=transformers.AutoTokenizer.from_pretrained(tokenizer),
+                                     device="cpu")
     answers = classify(sentences, batch_size=32, top_k=None, function_to_apply="none")
     seconds = time.perf_counter() - began
     return seconds, np.array([[score["score"] for score in sorted(answer, key=lambda s: s["label"])] for answer in answers])

@@ -45,7 +45,7 @@ def main() -> None:
     files.write_json(args.save_path / "labels.json", [sentence.label for sentence in sentences])
     files.write_text(args.save_path / "seq_lens.txt", " ".join(map(str, seq_lens)) + "\n")
     corpus = {"name": args.text_file.name, "sha256": files.sha256(args.text_file), "samples": len(rows), "skipped": [],
-              "vocabulary": len(tokenizer)}
+              "vocabulary": tokenizer.get_vocab_size()}
     if len(seq_lens) == 1:
         write_padded(args.save_path, rows, seq_lens[0], corpus)
         return

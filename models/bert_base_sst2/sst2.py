@@ -76,8 +76,8 @@ def encode(path: Path, tokenizer) -> Iterator[tuple[Sentence, list[int]]]:
 
 
 def encode_batch(path: Path, tokenizer, sentences: list[Sentence]) -> Iterator[tuple[Sentence, list[int]]]:
-    encoded = tokenizer([s.text for s in sentences], return_attention_mask=False, return_token_type_ids=False, verbose=False)
-    for sentence, ids in zip(sentences, encoded["input_ids"]):
+    for sentence, encoded in zip(sentences, tokenizer.encode_batch([s.text for s in sentences])):
+        ids = encoded.ids
         if len(ids) > LONGEST:
             raise BadSample(path, sentence.line, f"the sentence has {len(ids)} word pieces, BERT takes {LONGEST}; it is never cut")
         if len(ids) == 2:  # [CLS] and [SEP]
@@ -86,14 +86,20 @@ def encode_batch(path: Path, tokenizer, sentences: list[Sentence]) -> Iterator[t
 
 
 def load_tokenizer(folder: Path):
-    """Return the fast tokenizer of a Hugging Face directory; nothing is asked of a hub."""
-    from transformers import AutoTokenizer
+    """Return the tokenizer of a Hugging Face directory that holds a cased BERT: a tokenizers.Tokenizer.
 
-    if not (folder / "vocab.txt").is_file() and not (folder / "tokenizer.json").is_file():
+    transformers would give the same one, two seconds later; tests compare the two.
+    """
+    from tokenizers import BertWordPieceTokenizer, Tokenizer
+
+    vocabulary, whole = folder / "vocab.txt", folder / "tokenizer.json"
+    if not vocabulary.is_file() and not whole.is_file():
         raise UserError(f"{folder} holds neither vocab.txt nor tokenizer.json; --tokenizer_path is a Hugging Face directory")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True, do_lower_case=False)
-        tokenizer("\N{SNOWMAN}")  # a vocabulary without [UNK] is found out at the first unknown word, not before
+        tokenizer = Tokenizer.from_file(str(whole)) if whole.is_file() else BertWordPieceTokenizer(str(vocabulary), lowercase=False)
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.encode("\N{SNOWMAN}")  # a vocabulary without [UNK] is found out at the first unknown word, not before
         return tokenizer
     except Exception as error:  # tokenizers raises nothing else
         raise UserError(f"{folder} holds no tokenizer: {' '.join(str(error).split())[:300]}") from None

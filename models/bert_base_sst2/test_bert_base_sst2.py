@@ -138,7 +138,7 @@ def test_the_files_are_the_originals(fixed):
 def encoded():
     """Return every sentence of the tiny corpus and its ids, one by one."""
     tokenizer = sst2.load_tokenizer(TINY)
-    return [(sentence, tokenizer(sentence.text)["input_ids"]) for sentence in sst2.read(TINY / "dev.tsv")]
+    return [(sentence, tokenizer.encode(sentence.text).ids) for sentence in sst2.read(TINY / "dev.tsv")]
 
 
 def test_one_length(fixed):

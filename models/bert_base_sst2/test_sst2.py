@@ -13,6 +13,8 @@ from sklearn.metrics import accuracy_score
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+from transformers import AutoTokenizer
+
 import sst2
 from npukit.errors import BadSample, UserError
 from sst2 import HEADER, LONGEST, Sentence, accuracy, encode, load_tokenizer, read, read_labels
@@ -152,10 +154,11 @@ def pieces(count):
 @SHARED_FOLDER
 @given(st.lists(st.text("aab ,.[]'\u00e9中😀", min_size=1, max_size=30).filter(str.strip), min_size=1, max_size=20))
 def test_the_pieces_are_those_of_transformers_one_by_one(corpus, tokenizer, texts):
-    alone = [tokenizer(text)["input_ids"] for text in texts]
+    oracle = AutoTokenizer.from_pretrained(TINY)
+    alone = [oracle(text)["input_ids"] for text in texts]
     found = list(encode(corpus(HEADER, *[f"{text}\t1" for text in texts]), tokenizer))
     assert [(sentence.text, ids) for sentence, ids in found] == list(zip(texts, alone))
-    assert all(ids[0] == tokenizer.cls_token_id and ids[-1] == tokenizer.sep_token_id for _, ids in found)
+    assert all(ids[0] == oracle.cls_token_id and ids[-1] == oracle.sep_token_id for _, ids in found)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 100])
@@ -170,7 +173,7 @@ def test_a_sentence_of_more_pieces_than_bert_takes(corpus, tokenizer, capfd):
     assert len(ids) == LONGEST == 512
     reason = refused(corpus(HEADER, GOOD, f"{pieces(LONGEST + 1)}\t1"), 3, tokenizer)
     assert reason == "the sentence has 513 word pieces, BERT takes 512; it is never cut"
-    assert capfd.readouterr() == ("", ""), "nothing of transformers' own about it"
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("text", ["\0", "\ufeff", "\u200b", "\x01 \x02"], ids=ascii)
@@ -179,14 +182,13 @@ def test_a_sentence_of_which_nothing_is_left(corpus, tokenizer, text):
 
 
 def test_case_is_kept(tokenizer):
-    assert tokenizer("A a")["input_ids"][1:3] == [tokenizer.unk_token_id, tokenizer.convert_tokens_to_ids("a")]
+    assert tokenizer.encode("A a").ids[1:3] == [tokenizer.token_to_id("[UNK]"), tokenizer.token_to_id("a")]
 
 
 NO_TOKENIZER = {"no vocabulary": ({}, "holds neither vocab.txt nor tokenizer.json"),
                 "an empty vocabulary": ({"vocab.txt": b""}, "holds no tokenizer: "),
                 "a vocabulary without [UNK]": ({"vocab.txt": b"a\nb\n"}, "holds no tokenizer: "),
                 "another encoding": ({"vocab.txt": b"[UNK]\n\xff\xfe"}, "holds no tokenizer: "),
-                "broken settings": ({"vocab.txt": b"[UNK]\n", "tokenizer_config.json": b"{"}, "holds no tokenizer: "),
                 "a broken tokenizer": ({"tokenizer.json": b"{"}, "holds no tokenizer: ")}
 
 

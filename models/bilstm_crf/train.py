@@ -13,16 +13,12 @@ Source  CLUENER2020 2e8fccd, bilstm_crf_pytorch/run_lstm_crf.py: architecture, l
 """
 import collections
 import copy
-import json
-import math
 import random
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import cluener
 from bilstm_crf import BiLstmCrf
@@ -30,6 +26,7 @@ from cluener import Sentence, Vocabulary
 from crf_decode import predict
 from npukit import command, files, metrics
 from npukit.errors import UserError
+from npukit.training import Training
 
 MAX_LENGTH = 50  # the longest sentence of the corpus
 DROPOUT = 0.5
@@ -47,14 +44,16 @@ def main() -> None:
     dev = list(cluener.read(args.data_dir / "dev.json", MAX_LENGTH))
     vocabulary = vocabulary_of(train)
     args.output.mkdir(parents=True, exist_ok=True)
-    training = Training(args, train, vocabulary)
-    training.resume(args.output / "last.pt")
-    for epoch in range(training.done, args.epochs):
-        loss = training.epoch(epoch)
-        scores = evaluate(training.average.module, dev, vocabulary)
-        training.curve.append({"epoch": epoch + 1, "loss": round(loss, 4), "dev_f1": round(scores["f1"], 4)})
-        print(json.dumps(training.curve[-1]), flush=True)
-        training.save(args.output / "last.pt")
+    torch.manual_seed(args.seed)
+    net = BiLstmCrf(len(vocabulary), dropout=DROPOUT)
+    recipe = {"epochs": args.epochs, "seed": args.seed, "batch_size": args.batch_size, "dropout": DROPOUT, "swap": SWAP,
+              "forget": FORGET, "train": files.sha256(args.data_dir / "train.json")}
+    training = Training(net, torch.optim.Adam(net.parameters(), lr=LEARNING_RATE), AVERAGE, GRADIENT_NORM, recipe)
+    mentions = mentions_of(train)
+    training.run(args.output / "last.pt",
+                 lambda chance: batches_of([swap_mentions(s, mentions, chance) for s in train], args.batch_size, chance),
+                 lambda batch: loss_of(net, batch, vocabulary),
+                 lambda average: {"dev_f1": round(evaluate(average, dev, vocabulary)["f1"], 4)})
     release(args, training, vocabulary, skipped)
 
 
@@ -76,65 +75,11 @@ def vocabulary_of(sentences: list[Sentence]) -> Vocabulary:
     return Vocabulary([*cluener.SPECIAL, *(character for character, times in count.most_common() if times > 1)])
 
 
-class Training:
-    """The state of a training: everything that a killed one needs to go on as if nothing had happened."""
-
-    def __init__(self, args, sentences: list[Sentence], vocabulary: Vocabulary):
-        torch.manual_seed(args.seed)
-        self.args, self.sentences, self.vocabulary = args, sentences, vocabulary
-        self.recipe = {"epochs": args.epochs, "seed": args.seed, "batch_size": args.batch_size,
-                       "train": files.sha256(args.data_dir / "train.json")}
-        self.mentions = mentions_of(sentences)
-        self.net = BiLstmCrf(len(vocabulary), dropout=DROPOUT)
-        self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=LEARNING_RATE)
-        self.done, self.seconds, self.curve = 0, 0.0, []
-
-    def epoch(self, number: int) -> float:
-        """Run one epoch and return its mean loss; its randomness depends on the seed and its number alone."""
-        began = time.monotonic()
-        chance = random.Random(f"{self.args.seed}/{number}")
-        torch.manual_seed(self.args.seed + number)
-        self.net.train()
-        total = 0.0
-        batches = batches_of([swap_mentions(s, self.mentions, chance) for s in self.sentences], self.args.batch_size, chance)
-        for place, batch in enumerate(command.progress(batches, f"epoch {number + 1}/{self.args.epochs}", unit="batch")):
-            set_rate(self.optimizer, (number + place / len(batches)) / self.args.epochs)
-            ids = torch.tensor([self.vocabulary.ids(s.text) for s in batch])
-            ids[torch.rand(ids.shape) < FORGET] = cluener.UNK
-            loss = self.net.crf.loss(self.net(ids), torch.tensor([[cluener.TAG_ID[t] for t in s.tags] for s in batch]))
-            self.optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.net.parameters(), GRADIENT_NORM)
-            self.optimizer.step()
-            self.average.update_parameters(self.net)
-            total += loss.item()
-        self.done, self.seconds = number + 1, self.seconds + time.monotonic() - began
-        return total / len(batches)
-
-    def save(self, path: Path) -> None:
-        with files.aside(path) as new:
-            torch.save({"recipe": self.recipe, "done": self.done, "seconds": self.seconds, "curve": self.curve,
-                        "net": self.net.state_dict(), "average": self.average.state_dict(),
-                        "optimizer": self.optimizer.state_dict()}, new)
-
-    def resume(self, path: Path) -> None:
-        if not path.exists():
-            return
-        state = torch.load(path, weights_only=True)
-        if state.get("recipe") != self.recipe:
-            raise UserError(f"{path} belongs to another training, {state.get('recipe')}; remove it to begin anew")
-        for name in ("net", "average", "optimizer"):
-            getattr(self, name).load_state_dict(state[name])
-        self.done, self.seconds, self.curve = state["done"], state["seconds"], state["curve"]
-        print(f"going on after epoch {self.done}", flush=True)
-
-
-def set_rate(optimizer: torch.optim.Optimizer, progress: float) -> None:
-    """Warm up over the first twentieth of the training, then fall to zero along half a cosine."""
-    rate = LEARNING_RATE * min(progress * 20, 0.5 + 0.5 * math.cos(math.pi * progress))
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+def loss_of(net: BiLstmCrf, batch: list[Sentence], vocabulary: Vocabulary) -> torch.Tensor:
+    """Return the CRF's loss of a batch of sentences of one length, some characters forgotten."""
+    ids = torch.tensor([vocabulary.ids(s.text) for s in batch])
+    ids[torch.rand(ids.shape) < FORGET] = cluener.UNK
+    return net.crf.loss(net(ids), torch.tensor([[cluener.TAG_ID[t] for t in s.tags] for s in batch]))
 
 
 def mentions_of(sentences: list[Sentence]) -> dict[str, list[str]]:
@@ -195,12 +140,9 @@ def release(args, training: Training, vocabulary: Vocabulary, skipped: list) -> 
     vocabulary.save(args.output / "vocab.txt")
     with files.aside(args.output / "weights.safetensors") as new:
         save_file(weights, new)
-    card = {**training.recipe, "dev": files.sha256(args.data_dir / "dev.json"), "wall_seconds": round(training.seconds),
-            "skipped": [bad.brief for bad in skipped], "torch": torch.__version__, "threads": torch.get_num_threads(),
-            "dev_used_for": "the curve below and the choice of this recipe; not for the epoch or the weights",
-            "weights": files.sha256(args.output / "weights.safetensors"), "curve": training.curve}
-    with files.aside(args.output / "card.json") as new:
-        new.write_text(json.dumps(card, indent=1) + "\n")
+    files.write_json(args.output / "card.json", training.card(
+        dev=files.sha256(args.data_dir / "dev.json"), skipped=[bad.brief for bad in skipped],
+        weights=files.sha256(args.output / "weights.safetensors")))
     (args.output / "last.pt").unlink(missing_ok=True)
 
 

@@ -67,12 +67,13 @@ def write(path: Path, model: OfflineModel) -> None:
 
 def read(path: Path) -> OfflineModel:
     """Read a model back; raise OmError for a file that is not the stand-in's or not whole."""
-    data = Path(path).read_bytes()
-    if data.startswith(REAL_MAGIC):
-        raise OmError(f"{path} was compiled by CANN's atc for a real NPU; the stand-in runs only what its own atc made")
-    if not data.startswith(MAGIC):
-        raise OmError(f"{path} is not an offline model: it does not begin as one")
-    head, _, graph = data[len(MAGIC):].partition(b"\n")
+    with open(path, "rb") as file:
+        first = file.read(len(MAGIC))
+        if first.startswith(REAL_MAGIC):
+            raise OmError(f"{path} was compiled by CANN's atc for a real NPU; the stand-in runs only what its own atc made")
+        if first != MAGIC:
+            raise OmError(f"{path} is not an offline model: it does not begin as one")
+        head, graph = file.readline(), file.read()  # in two parts: the graph may be a gigabyte, and is held once
     try:
         header = json.loads(head)
         size, digest = header.pop("graph_bytes"), header.pop("graph_sha256")
