@@ -47,10 +47,13 @@ def gear_of(lengths: np.ndarray, gears: list[int]) -> np.ndarray:
     return np.searchsorted(gears, lengths)
 
 
-def parse(text: str, lengths: np.ndarray, count: int) -> list[int]:
-    """Read --seq_len: `auto` for the best `count` gears of these lengths, or lengths separated by commas."""
+def parse(text: str, lengths: np.ndarray, count: int, measured: dict[int, float] | None = None) -> list[int]:
+    """Read --seq_len: `auto` for the best `count` gears of these lengths, or lengths separated by commas.
+
+    measured  what a sample costs at some lengths, in any unit; in between along straight lines, beyond in proportion
+    """
     if text == "auto":
-        return best(lengths, count)
+        return best(lengths, count, interpolated(measured)) if measured else best(lengths, count)
     try:
         gears = sorted({int(part) for part in text.split(",")})
     except ValueError:
@@ -58,3 +61,12 @@ def parse(text: str, lengths: np.ndarray, count: int) -> list[int]:
     if gears[0] < 1 or len(gears) > MOST:
         raise UserError(f"--seq_len is {text!r}; expected 1 to {MOST} lengths of 1 and more")
     return gears
+
+
+def interpolated(measured: dict[int, float]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the cost at any length from what was measured at some; raise UserError where it does not rise with the length."""
+    known = np.array(sorted(measured.items()), dtype=np.float64)
+    if len(known) < 2 or (known[:, 0] < 1).any() or (np.diff(known[:, 1]) < 0).any() or known[0, 1] <= 0:
+        raise UserError(f"measured costs {measured}: expected two lengths or more, and costs above 0 that rise with them")
+    longest, most = known[-1]
+    return lambda length: np.where(length > longest, most * length / longest, np.interp(length, known[:, 0], known[:, 1]))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npukit.errors import UserError
-from npukit.gears import MOST, best, gear_of, parse
+from npukit.gears import MOST, best, gear_of, interpolated, parse
 
 LONGEST = 9
 LENGTHS = st.lists(st.integers(1, LONGEST), min_size=1, max_size=12).map(np.array)
@@ -115,3 +115,18 @@ def test_auto_takes_as_many_as_asked_for():
     assert parse("auto", np.arange(1, 50), count=1) == [49] and len(parse("auto", np.arange(1, 50), count=4)) == 4
     with pytest.raises(UserError, match="0 gears were asked for"):
         parse("auto", np.array([1]), count=0)
+
+
+def test_measured_costs_choose_other_gears():
+    """A chip on which everything up to 32 costs the same wants no gear below 32."""
+    lengths = np.array([4] * 50 + [30] * 50 + [100])
+    flat = {1: 1.0, 32: 1.0, 128: 4.0}
+    assert parse("auto", lengths, 3) == [4, 30, 100]
+    assert parse("auto", lengths, 3, flat) == [30, 100]
+    assert interpolated(flat)(np.array([16, 80, 256])).tolist() == [1.0, 2.5, 8.0]
+
+
+@pytest.mark.parametrize("measured", [{32: 1.0}, {32: 2.0, 64: 1.0}, {0: 1.0, 64: 2.0}, {32: 0.0, 64: 1.0}])
+def test_costs_that_cannot_be(measured):
+    with pytest.raises(UserError, match="rise with them"):
+        interpolated(measured)

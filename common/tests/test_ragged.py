@@ -104,22 +104,23 @@ def test_a_batch_is_whole_and_of_one_gear(case):
         batches = [{kind: np.load(folder / kind / batch) for kind in ("input_ids", "attention_mask")} for batch in names]
     assert order.shape[1] == size and sorted(order[order >= 0]) == list(range(len(lengths))), "each sample once"
     widths = [batch["input_ids"].shape[1] for batch in batches]
-    assert widths == sorted(widths, reverse=True) and set(widths) <= set(gears), "the longest gear comes first"
+    assert widths == sorted(widths) and set(widths) <= set(gears), "the shortest samples come first"
+    assert (order[:-1] >= 0).all(), "none but the last batch is filled up"
     for rows, batch, width in zip(order, batches, widths):
         assert all(array.shape == (size, width) and array.dtype == np.int64 for array in batch.values())
         filling = rows < 0
         assert not filling[0] and (batch["input_ids"][filling] == batch["input_ids"][0]).all(), "filled with its first sample"
-        for row in rows[~filling]:
-            assert min(gear for gear in gears if gear >= lengths[row]) == width
+        assert min(gear for gear in gears if gear >= max(lengths[row] for row in rows[~filling])) == width
 
 
 def test_batches_by_hand(tmp_path):
     ragged.write(tmp_path, rows_of([2, 5, 1, 4, 2]), [2, 6], CORPUS)
     ragged.write_batches(tmp_path, 2, tmp_path)
-    assert np.load(tmp_path / "order.npy").tolist() == [[1, 3], [0, 2], [4, -1]]
-    assert np.load(tmp_path / "input_ids" / "batch_00000.npy").tolist() == [[101, 102, 103, 104, 105, 0], [301, 302, 303, 304, 0, 0]]
-    assert np.load(tmp_path / "input_ids" / "batch_00002.npy").tolist() == [[401, 402], [401, 402]]
-    assert np.load(tmp_path / "attention_mask" / "batch_00001.npy").tolist() == [[1, 1], [1, 0]]
+    assert np.load(tmp_path / "order.npy").tolist() == [[2, 0], [4, 3], [1, -1]]
+    assert np.load(tmp_path / "input_ids" / "batch_00000.npy").tolist() == [[201, 0], [1, 2]]
+    assert np.load(tmp_path / "input_ids" / "batch_00001.npy").tolist() == [[401, 402, 0, 0, 0, 0], [301, 302, 303, 304, 0, 0]]
+    assert np.load(tmp_path / "input_ids" / "batch_00002.npy").tolist() == [[101, 102, 103, 104, 105, 0]] * 2
+    assert np.load(tmp_path / "attention_mask" / "batch_00000.npy").tolist() == [[1, 0], [1, 1]]
 
 
 def test_samples_of_one_length_get_their_own_back(tmp_path):

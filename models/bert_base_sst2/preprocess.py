@@ -36,7 +36,7 @@ def main() -> None:
         sentences.append(sentence)
         rows.append(ids)
     lengths = np.array([len(ids) for ids in rows])
-    seq_lens = gears.parse(args.seq_len, lengths, args.gears)
+    seq_lens = gears.parse(args.seq_len, lengths, args.gears, read_costs(args.gear_cost) if args.gear_cost else None)
     if seq_lens[-1] > sst2.LONGEST:
         raise UserError(f"--seq_len is {args.seq_len!r}, BERT takes {sst2.LONGEST} word pieces")
     refuse_longer(args.text_file, sentences, lengths, seq_lens[-1])
@@ -62,6 +62,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seq_len", default="128", help="a length, several with commas, or auto")
     parser.add_argument("--save_path", type=Path, required=True, help="folder for the inputs")
     parser.add_argument("--batch_size", type=int, help="with several lengths: write whole batches of one length each")
+    parser.add_argument("--gear_cost", type=Path, help='measured cost of a sample by length, {"32": 1.9, "64": 4.1}; tokens if not given')
     parser.add_argument("--gears", type=int, default=8, help="how many lengths auto may choose")
     return parser.parse_args()
 
@@ -71,6 +72,14 @@ def clear(folder: Path) -> None:
     for pattern in ("manifest.json", "lengths.npy", "order.npy", "input_ids/*.npy", "attention_mask/*.npy"):
         for old in folder.glob(pattern):
             old.unlink()
+
+
+def read_costs(path: Path) -> dict[int, float]:
+    """Return a JSON file's costs by length."""
+    try:
+        return {int(length): float(cost) for length, cost in files.read_json(path).items()}
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(f'{path} is not {{"length": cost, ...}}') from None
 
 
 def refuse_longer(path: Path, sentences: list[sst2.Sentence], lengths: np.ndarray, longest: int) -> None:

@@ -142,16 +142,3 @@ def test_a_batch_is_filled_up_behind_its_samples(samples):
     for row, seen, label, (tokens, truth) in zip(ids, mask, labels, samples):
         assert row[seen == 1].tolist() == tokens and label == truth
         assert seen.tolist() == sorted(seen.tolist(), reverse=True) and not row[seen == 0].any()
-
-
-def test_the_rate_warms_up_and_falls_to_zero():
-    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)])
-
-    def rate(progress):
-        train.set_rate(optimizer, progress)
-        return optimizer.param_groups[0]["lr"] / train.LEARNING_RATE
-
-    rates = [rate(step / 100) for step in range(101)]
-    assert rates[0] == 0 and rates[-1] == pytest.approx(0) and 0.98 < max(rates) <= 1
-    peak = rates.index(max(rates))
-    assert rates[:peak] == sorted(rates[:peak]) and rates[peak:] == sorted(rates[peak:], reverse=True)

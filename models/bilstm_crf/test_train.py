@@ -200,16 +200,3 @@ def test_batches_hold_one_length_each_and_every_sentence_once(corpus, size, seed
 def test_the_vocabulary_holds_what_occurs_twice():
     made = train.vocabulary_of([Sentence("甲甲乙丙", ("O",) * 4), Sentence("乙乙丁", ("O",) * 3)])
     assert made.tokens == [*cluener.SPECIAL, "乙", "甲"]
-
-
-def test_the_rate_warms_up_and_falls_to_zero():
-    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)])
-
-    def rate(progress):
-        train.set_rate(optimizer, progress)
-        return optimizer.param_groups[0]["lr"] / train.LEARNING_RATE
-
-    rates = [rate(step / 100) for step in range(101)]
-    assert rates[0] == 0 and rates[-1] == pytest.approx(0) and 0.98 < max(rates) <= 1
-    peak = rates.index(max(rates))
-    assert rates[:peak] == sorted(rates[:peak]) and rates[peak:] == sorted(rates[peak:], reverse=True)
