@@ -102,7 +102,7 @@ test: $(VENV)/ready lint ## the tests: no engine, no network
 bench := $(OUT_ROOT)/bench
 bench: $(VENV)/ready ## how much faster than the original's recipe, full size, on this CPU; many minutes
 	@$(MAKE) -C models/bert_base_sst2 PROFILE=random BS=8 SEQ_LENS=128 OUT_ROOT=$(bench)/fixed infer
-	@$(MAKE) -C models/bert_base_sst2 PROFILE=random BS=16 SEQ_LENS=auto GEARS=24 OUT_ROOT=$(bench)/gears infer
+	@$(MAKE) -C models/bert_base_sst2 PROFILE=random BS=16 SEQ_LENS=auto GEARS=100 OUT_ROOT=$(bench)/gears infer
 	PATH=$(VENV)/bin:$(root)/common/standin/bin:$$PATH PYTHONPATH=$(root)/common/standin:$$PYTHONPATH \
 		$(PYTHON) models/bert_base_sst2/bench.py --fixed $(bench)/fixed/cpu/random/bert_base_sst2/bs8 \
 		--gears $(bench)/gears/cpu/random/bert_base_sst2/bs16

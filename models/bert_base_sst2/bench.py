@@ -45,7 +45,9 @@ def options() -> argparse.Namespace:
     parser = command.parser(__doc__)
     parser.add_argument("--fixed", type=Path, required=True, help="the run's folder, out/.../bs<N>")
     parser.add_argument("--gears", type=Path, required=True)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.fixed, args.gears = args.fixed.resolve(), args.gears.resolve()  # as the recorded commands name them
+    return args
 
 
 def recorded(run: Path, stage: str, flag: str | None = None) -> str:
