@@ -15,8 +15,8 @@ chip = $(or $(shell PYTHONPATH=$(root)/common $(PYTHON3) -m npukit soc),$(error 
 $(VENV)/ready: $(root)/common/constraints.txt $(root)/common/requirements.txt
 	@echo 'setting up $(VENV): pinned packages, once; some minutes on a slow line'
 	@mkdir -p $(@D); exec 9>>$(VENV).lock; flock 9; \
-	$(PYTHON3) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
-		{ echo 'npukit needs Python 3.10, 3.11 or 3.12; name one with PYTHON3=' >&2; exit 2; }; \
+	$(PYTHON3) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo 'npukit needs Python 3.11 or 3.12; name one with PYTHON3=' >&2; exit 2; }; \
 	$(PYTHON3) -m venv $(VENV); \
 	$(PYTHON) -m pip install --disable-pip-version-check -c $(root)/common/constraints.txt -r $(root)/common/requirements.txt | \
 		grep --line-buffered -v '^Requirement already satisfied'; \

@@ -10,6 +10,7 @@
 A file whose sha256 is not known yet has none; it is named with its source, and never fetched unverified.
 """
 import shutil
+import tomllib
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -18,11 +19,6 @@ from pathlib import Path
 from npukit.command import progress
 from npukit.errors import Unavailable, UserError
 from npukit.files import aside, sha256
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)

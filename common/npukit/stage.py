@@ -46,7 +46,7 @@ def run(into: Path, command: list[str], versions: str = "", idle: int | None = N
         shutil.rmtree(left)
     new = into.with_name(f".{into.name}.{os.getpid()}.new")
     new.mkdir()
-    started, began = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
+    started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
     status = watch(command, new, show)
     seconds = time.monotonic() - began
     if status != 0:

@@ -30,7 +30,7 @@ ROOMS = {  # module of npukit: (modules it may import, third-party packages it m
     "performance": (GROUND, set()),
     "provenance": (GROUND, set()),
     "report": (GROUND | {"fidelity", "performance", "provenance"}, {"jsonschema"}),
-    "assets": (GROUND, {"requests", "tomli"}),
+    "assets": (GROUND, {"requests"}),
 }
 OWN_ROOMS = {"npukit", "standin", "ais_bench", "aclruntime"}
 SCRIPTS = {"preprocess", "pth2onnx", "modify_onnx", "postprocess"}
