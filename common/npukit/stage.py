@@ -25,8 +25,6 @@ from npukit.errors import JobFailed, Unavailable
 
 # The device or its driver is gone or taken, whatever the tool at hand calls it (ascend_toolchain: dcmi, ACL runtime).
 INFRASTRUCTURE = re.compile(r"-8005\b|\b107001\b|\b507033\b|\b507899\b|dcmi module initialize failed|acl open device \d+ failed")
-
-
 TAIL = 15  # lines of a failed command's output that are shown where the rest is not
 
 
