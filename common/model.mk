@@ -12,7 +12,8 @@
 #   PREPROCESS PTH2ONNX POSTPROCESS [TRAIN]   the scripts' flags, as the original spells them
 #   LOOP                repetitions of the pure inference
 #   [MODIFY_ONNX] [ATC] [PERF]   further flags or arguments of these stages
-#   [LIBRARY]           modules of the library that its scripts import beside those that all models' do
+#   [LIBRARY]           modules of the library that its scripts import beside those that all models' do;
+#                       $(graph_modules) are those of npukit.graph
 #
 # In the flags: $(CORPUS) and $(CHECKPOINT) of the profile, $(INPUTS) and $(EXPORT), the folders of the first two
 # stages, $(N), the batch size at hand, $(RUN), its folder. Relative paths are the stage's own, fresh folder.
@@ -166,6 +167,7 @@ postprocess: $(BS:%=$(OUT)/bs%/postprocess/report.json) ## outputs -> report.jso
 
 # A script's prerequisites: itself, the model's own modules, and the library modules that it imports.
 scripts := preprocess.py pth2onnx.py modify_onnx.py postprocess.py train.py bench.py export_trace_model.py run_torch_aie.py onnx_infer.py
+graph_modules = $(patsubst $(root)/common/npukit/%.py,%,$(wildcard $(root)/common/npukit/graph/*.py))
 modules := $(addprefix $(CURDIR)/,$(filter-out $(scripts) test_%.py,$(wildcard *.py)))
 script = $(CURDIR)/$1 $(modules) $(patsubst %,$(root)/common/npukit/%.py,errors command files $2 $(LIBRARY))
 standin_files := $(if $(standin),$(shell find $(root)/common/standin/{bin,standin,aclruntime,ais_bench} -type f -not -name '*.pyc'))
@@ -176,14 +178,14 @@ clean_first := $(filter clean,$(MAKECMDGOALS))
 $(INPUTS)/manifest.json: $(call script,preprocess.py,samples) $(CORPUS) $(VOCAB) $(clean_first)
 	$(Q)$(share) $(call stage,$(@D),preprocess)
 
-$(EXPORT)/$(ONNX): $(call script,pth2onnx.py,samples fidelity metrics random_weights) $(filter-out random,$(CHECKPOINT)) \
+$(EXPORT)/$(ONNX): $(call script,pth2onnx.py,samples fidelity ledger metrics random_weights) $(filter-out random,$(CHECKPOINT)) \
 		$(INPUTS)/manifest.json
 	$(Q)$(share) $(call stage,$(@D),pth2onnx)
 
 # The batch size being built: the % of the rule at hand.
 $(OUT)/bs%: N = $*
 
-$(OUT)/bs%/modify_onnx/model.onnx: $(call script,modify_onnx.py,fidelity) $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json
+$(OUT)/bs%/modify_onnx/model.onnx: $(call script,modify_onnx.py,fidelity ledger) $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json
 	$(Q)$(share) $(call stage,$(@D),modify_onnx)
 
 $(OUT)/bs%/atc/model.om: $(CURDIR)/atc.sh $(if $(modify),$(OUT)/bs%/modify_onnx/model.onnx,$(EXPORT)/$(ONNX)) $(standin_files)
@@ -195,7 +197,7 @@ $(OUT)/bs%/infer/outputs_summary.json: $(CURDIR)/infer.sh $(OUT)/bs%/atc/model.o
 $(OUT)/bs%/perf/log.txt: $(OUT)/bs%/atc/model.om $(standin_files)
 	$(Q)$(alone) $(call stage,$(@D),perf,--idle $(DEVICE) )
 
-$(OUT)/bs%/postprocess/report.json: $(call script,postprocess.py,samples fidelity metrics performance provenance report) \
+$(OUT)/bs%/postprocess/report.json: $(call script,postprocess.py,samples fidelity ledger metrics performance provenance report) \
 		$(root)/common/npukit/report.schema.json $(wildcard $(CURDIR)/original.json) \
 		$(OUT)/bs%/infer/outputs_summary.json $(OUT)/bs%/perf/log.txt $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json
 	$(Q)$(share) $(call stage,$(@D),postprocess)

@@ -10,7 +10,9 @@ import onnx
 import torch
 import transformers
 
+from npukit import ledger, random_weights
 from npukit.errors import UserError
+from npukit.graph.proof import session_of
 from npukit.ragged import by_length
 
 OPSET = 13
@@ -85,31 +87,67 @@ def check_vocabulary(folder: Path, pieces: int) -> None:
 
 
 def run_batches(run: Callable[[dict], np.ndarray], arrays: dict[str, np.ndarray], lengths: np.ndarray,
-                size: int | None = None) -> np.ndarray:
-    """Return run()'s outputs [samples, ...] in the order of the samples, run in batches of like lengths, hardly padded.
+                size: int | None = None, length: int | None = None) -> np.ndarray:
+    """Return run()'s answers [samples, ...] in the order of the samples, run in batches of like lengths, hardly padded.
 
-    run     {name: int64 [N, L]} -> float32 [N, ...]; an axis that grows with L is filled with 0
+    run     {name: int64 [N, L]} -> float32 [N, ...], with a third axis where there is an answer a token: it is 0 behind
+            each sample's own tokens
     size    N, where the graph takes no other; the last batch is then filled up with its last sample
+    length  L, where the graph takes no other
     """
-    outputs = None
+    answers = None
     for rows in by_length(lengths, size or BATCH):
         longest = lengths[rows].max()
-        filled = np.concatenate([rows, np.repeat(rows[-1:], (size or len(rows)) - len(rows))])
-        made = run({name: array[filled, :longest] for name, array in arrays.items()})[:len(rows)]
-        if outputs is None:
-            per_token = made.ndim > 2
-            outputs = np.zeros((len(lengths), *((lengths.max(), *made.shape[2:]) if per_token else made.shape[1:])), made.dtype)
-        outputs[(rows, slice(made.shape[1]))] = made
-    return outputs
+        padded = np.concatenate([rows, np.repeat(rows[-1:], (size or len(rows)) - len(rows))])
+        made = run({name: filled(array[padded], length or longest) for name, array in arrays.items()})[:len(rows)]
+        if answers is None:
+            answers = np.zeros((len(lengths), *((lengths.max(), *made.shape[2:]) if made.ndim > 2 else made.shape[1:])), made.dtype)
+        if made.ndim > 2:
+            inside = np.arange(longest) < lengths[rows][:, None]
+            answers[rows, :longest] = np.where(inside[..., None], made[:, :longest], 0)
+        else:
+            answers[rows] = made
+    return answers
+
+
+def filled(array: np.ndarray, length: int) -> np.ndarray:
+    """Return int64 [N, L] cut or filled with zeros to a length; samples are never longer."""
+    if array.shape[1] >= length:
+        return np.ascontiguousarray(array[:, :length])
+    return np.pad(array, ((0, 0), (0, length - array.shape[1])))
 
 
 def logits(net: torch.nn.Module, arrays: dict[str, np.ndarray], lengths: np.ndarray) -> np.ndarray:
-    """Return PyTorch's logits [samples, ...]."""
+    """Return PyTorch's logits [samples, ...]; start and end logits as [samples, L, 2]."""
     def run(feeds: dict) -> np.ndarray:
-        return net(**{name: torch.from_numpy(np.ascontiguousarray(feed)) for name, feed in feeds.items()}).logits.numpy()
+        made = net(**{name: torch.from_numpy(feed) for name, feed in feeds.items()})
+        return made.logits.numpy() if "logits" in made else torch.stack([made.start_logits, made.end_logits], -1).numpy()
 
     with torch.inference_mode():
         return run_batches(run, arrays, lengths)
+
+
+def graph_logits(path: Path, arrays: dict[str, np.ndarray], lengths: np.ndarray, size: int | None = None,
+                 length: int | None = None) -> np.ndarray:
+    """Return a graph's logits [samples, ...] on ONNX Runtime, in the form of logits(); size and length as in run_batches."""
+    session = session_of(path)
+
+    def run(feeds: dict) -> np.ndarray:
+        made = session.run(None, feeds)
+        return made[0] if len(made) == 1 else np.stack(made, -1)
+
+    return run_batches(run, arrays, lengths, size, length)
+
+
+def prove_export(net: torch.nn.Module, path: Path, arrays: dict[str, np.ndarray], lengths: np.ndarray, task: ledger.Task) -> None:
+    """Compare the graph with PyTorch on all samples; write reference.npy and ledger.json beside it; fail if anything was lost."""
+    ledger.begin(path.parent, task, logits(net, arrays, lengths), graph_logits(path, arrays, lengths))
+
+
+def spread_head(head: torch.nn.Linear, answers: np.ndarray) -> None:
+    """Centre and scale a random head on the logits [M, T] that it gave, so that its answers mean something."""
+    weight, bias = random_weights.spread(answers, head.weight.numpy(force=True), head.bias.numpy(force=True))
+    head.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
 
 
 class Positional(torch.nn.Module):

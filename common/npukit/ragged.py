@@ -46,6 +46,11 @@ def read(folder: Path) -> tuple[dict, dict[str, np.ndarray], np.ndarray]:
     return manifest, {name: array[:, :lengths.max()] for name, array in arrays.items()}, lengths
 
 
+def read_seq_lens(folder: Path) -> list[int]:
+    """Return the lengths that the graph is to be compiled for, as preprocess.py left them in seq_lens.txt."""
+    return [int(length) for length in (folder / "seq_lens.txt").read_text().split()]
+
+
 def by_length(lengths: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """Yield the sample numbers in batches of like lengths, so that little is padded."""
     order = np.argsort(lengths, kind="stable")

@@ -245,6 +245,20 @@ def test_batches_give_each_sample_its_own_answer(lengths, size, per_token):
     assert max(seen) <= bert.BATCH and (size is None or set(seen) == {size})
 
 
+@pytest.mark.parametrize("size, length", [(None, 20), (3, 16), (2, 20)])
+def test_a_graph_of_one_length_gets_it_and_what_stands_behind_a_sample_is_dropped(size, length):
+    arrays, lengths = ragged([5, 16, 1, 5, 9])
+
+    def run(feeds):
+        assert feeds["input_ids"].shape == (size or len(lengths), length) and feeds["input_ids"].flags.c_contiguous
+        return np.stack([feeds["input_ids"] + 7, feeds["attention_mask"]], axis=2).astype(np.float32)
+
+    answers = bert.run_batches(run, arrays, lengths, size, length)
+    inside = np.arange(16) < lengths[:, None]
+    assert np.array_equal(answers[..., 0], np.where(inside, arrays["input_ids"] + 7, 0))
+    assert np.array_equal(answers[..., 1], inside)
+
+
 @pytest.mark.parametrize("size", [None, 1, 3])
 @pytest.mark.parametrize("task", [TASK, "TokenClassification"])
 def test_batches_answer_as_one_by_one(tmp_path, task, size):
@@ -293,6 +307,14 @@ def test_the_graph_is_the_network(exported, lengths):
         assert output.shape == expected.shape and np.allclose(output, expected, atol=1e-5), name
         unmasked = session.run([name], {**feeds, "attention_mask": np.ones_like(feeds["attention_mask"])})[0]
         assert np.allclose(unmasked, output, atol=1e-3) == (len(set(lengths)) == 1), "the mask matters where there is padding"
+
+
+def test_the_graphs_logits_are_the_networks(exported):
+    task, net, path = exported
+    arrays, lengths = ragged([5, 8, 2])
+    expected = bert.logits(net, arrays, lengths)
+    assert expected.shape == ((3, 2) if task == TASK else (3, 8, 2))
+    assert np.allclose(bert.graph_logits(path, arrays, lengths), expected, atol=1e-5)
 
 
 def test_the_graph_is_what_atc_takes(exported):

@@ -87,7 +87,7 @@ PREREQUISITES = [  # what is touched, and the first stage that runs again
     *((f"{TOY}/{stage}.py", stage) for stage in ("preprocess", "pth2onnx", "modify_onnx", "postprocess")),
     (f"{TOY}/atc.sh", "atc"), (f"{TOY}/infer.sh", "infer"), (f"{TOY}/toy.py", "preprocess"),
     *((f"{NPUKIT}/{module}.py", "preprocess") for module in ("errors", "command", "files", "samples")),
-    *((f"{NPUKIT}/{module}.py", "pth2onnx") for module in ("fidelity", "metrics", "random_weights")),
+    *((f"{NPUKIT}/{module}.py", "pth2onnx") for module in ("fidelity", "ledger", "metrics", "random_weights")),
     *((f"{NPUKIT}/{module}", "postprocess") for module in ("report.py", "performance.py", "provenance.py", "report.schema.json")),
     ("data/tiny/toy/numbers.txt", "preprocess"), (f"{TOY}/vocab.txt", "preprocess"), (f"{TOY}/weights.txt", "pth2onnx"),
     (f"{TOY}/original.json", "postprocess"),

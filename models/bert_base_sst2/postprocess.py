@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import sst2
-from npukit import command, fidelity, files, ragged, report
+from npukit import command, files, ragged, report
 from npukit.errors import UserError
 from npukit.samples import load, read_outputs
 
@@ -55,11 +55,9 @@ def read_logits(args: argparse.Namespace, samples: int) -> np.ndarray:
 def write_report(args: argparse.Namespace, logits: np.ndarray, accuracy: float, answers: Path) -> None:
     """Judge the logits against PyTorch's and write the report."""
     run = report.Run(args.run)
-    reference = load(run.export / "reference.npy")
-    closeness = fidelity.compare(logits, reference, np.arange(len(logits)), "PyTorch fp32")
+    closeness = sst2.task(run.inputs).compare(logits, load(run.export / "reference.npy"))
     report.write(args.report, run.report(
-        metric="accuracy", metrics={"accuracy": accuracy}, fidelity=closeness,
-        seq_lens=[int(n) for n in (run.inputs / "seq_lens.txt").read_text().split()],
+        metric="accuracy", metrics={"accuracy": accuracy}, fidelity=closeness, seq_lens=ragged.read_seq_lens(run.inputs),
         original=files.read_json(Path(__file__).with_name("original.json")), loop=args.loop, predictions=answers))
 
 

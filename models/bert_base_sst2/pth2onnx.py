@@ -14,13 +14,9 @@ Source  ModelZoo-PyTorch ad818b5, ACL_PyTorch/built-in/nlp/Bert_Base_Cased_SST2/
 import argparse
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
-import torch
-
 import sst2
-from npukit import bert, command, fidelity, files, ragged, random_weights
-from npukit.errors import JobFailed, UserError
+from npukit import bert, command, files, ragged
+from npukit.errors import UserError
 
 
 def main() -> None:
@@ -30,11 +26,11 @@ def main() -> None:
         bert.check_vocabulary(args.model_dir, inputs[0]["corpus"]["vocabulary"])
     net = bert.load("SequenceClassification", args.model_dir, labels=2, seed=args.seed if args.random_weights else None)
     if args.random_weights:
-        spread_head(net, inputs)
+        bert.spread_head(net.classifier, bert.logits(net, *inputs[1:]))
         net.save_pretrained(args.save_path.parent / "weights")
     bert.export(net, ["input_ids", "attention_mask"], {"output": {0: "N"}}, args.save_path)
     if inputs:
-        prove(net, inputs, sst2.read_labels(args.inputs / "labels.json"), args.save_path)
+        bert.prove_export(net, args.save_path, *inputs[1:], sst2.task(args.inputs))
         used = args.save_path.parent / "weights" if args.random_weights else args.model_dir
         files.write_json(args.save_path.with_name("weights.json"), {"kind": args.kind, "sha256": files.sha256(bert.weights_file(used))})
 
@@ -51,30 +47,6 @@ def options() -> argparse.Namespace:
     if args.random_weights and not args.inputs:
         raise UserError("--random_weights needs --inputs: the head is spread over the classes of real samples")
     return args
-
-
-def spread_head(net: torch.nn.Module, inputs: tuple) -> None:
-    """Centre and scale the random head on the samples, so that its answers mean something."""
-    head = net.classifier
-    weight, bias = random_weights.spread(bert.logits(net, *inputs[1:]), head.weight.numpy(force=True), head.bias.numpy(force=True))
-    head.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
-
-
-def prove(net: torch.nn.Module, inputs: tuple, labels: np.ndarray, path: Path) -> None:
-    """Compare the graph with PyTorch on all samples; write reference.npy and ledger.json; fail if the export lost anything."""
-    _, arrays, lengths = inputs
-    reference = bert.logits(net, arrays, lengths)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    exported = bert.run_batches(lambda feeds: session.run(None, feeds)[0], arrays, lengths)
-    closeness = fidelity.compare(exported, reference, np.arange(len(labels)), "PyTorch fp32")
-    np.save(path.with_name("reference.npy"), reference)
-    files.write_json(path.with_name("ledger.json"), [
-        {"stage": "torch", "metrics": {"accuracy": sst2.accuracy(reference, labels)}, "fidelity": None},
-        {"stage": "onnx", "metrics": {"accuracy": sst2.accuracy(exported, labels)}, "fidelity": closeness}])
-    lost = [gate for gate in fidelity.gates(closeness, "fp32") if not gate["passes"]]
-    if lost:
-        raise JobFailed(f"the export is not the network: {lost[0]['name']} is {lost[0]['value']}, allowed {lost[0]['limit']} "
-                        f"(worst sample {closeness['worst_sample']})")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npukit import files
+from npukit import files, ledger
 from npukit.errors import BadSample, UserError
 
 HEADER = "sentence\tlabel"
@@ -111,6 +111,12 @@ def read_labels(path: Path) -> np.ndarray:
     if not isinstance(labels, list) or not labels or any(label not in (0, 1) for label in labels):
         raise UserError(f"{path} is not a list of labels, each 0 or 1; preprocess.py writes it")
     return np.array(labels)
+
+
+def task(inputs: Path) -> ledger.Task:
+    """Return what the answers [samples, 2] to preprocess.py's inputs mean: one decision a sentence, judged by its label."""
+    labels = read_labels(inputs / "labels.json")
+    return ledger.Task(lambda logits: (logits, np.arange(len(labels))), lambda logits: {"accuracy": accuracy(logits, labels)})
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 import cluener
 from cluener import TAG_ID, TAGS
-from npukit import metrics
+from npukit import ledger, metrics
 from npukit.errors import UserError
 
 START, STOP = TAG_ID["<START>"], TAG_ID["<STOP>"]
@@ -46,6 +46,15 @@ def predict(features: np.ndarray, lengths: np.ndarray, transitions: np.ndarray) 
 def score(predicted: Sequence, labels: Sequence[dict]) -> tuple[dict, dict]:
     """Return (overall, by category) precision, recall and F1 against the tags of label.txt."""
     return metrics.entity_scores([cluener.entities(label["tags"][0]) for label in labels], predicted)
+
+
+def task(labels: Sequence[dict], lengths: np.ndarray, transitions: np.ndarray) -> ledger.Task:
+    """Return what the features mean: one decision a character (the padding means nothing), judged by the entities."""
+    def decisions(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        inside = np.arange(features.shape[1]) < lengths[:, None]
+        return features[inside], np.nonzero(inside)[0]
+
+    return ledger.Task(decisions, lambda features: score(predict(features, lengths, transitions), labels)[0])
 
 
 def read_labels(path: Path) -> list[dict]:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+import crf_decode
 from cluener import TAGS
 from crf_decode import predict, read_labels, score
-from npukit import command, fidelity, files, report
+from npukit import command, files, ledger, report
 from npukit.errors import UserError
 from npukit.samples import load, read_outputs
 
@@ -37,7 +38,7 @@ def main() -> None:
     if args.report:
         answers = "".join(f"{json.dumps(entities)}\n" for entities in predicted)
         files.write_text(args.report.with_name("predictions.jsonl"), answers)
-        write_report(args, features, lengths, overall, by_category)
+        write_report(args, crf_decode.task(labels, lengths, transitions), features, overall, by_category)
 
 
 def options():
@@ -73,12 +74,10 @@ def print_as_original(overall: dict, by_category: dict) -> None:
                       for category, s in by_category.items()}, indent=4))
 
 
-def write_report(args, features: np.ndarray, lengths: np.ndarray, overall: dict, by_category: dict) -> None:
-    """Judge the features against PyTorch's on the characters themselves (the padding means nothing) and write the report."""
+def write_report(args, task: ledger.Task, features: np.ndarray, overall: dict, by_category: dict) -> None:
+    """Judge the features against PyTorch's and write the report."""
     run = report.Run(args.run)
-    inside = np.arange(features.shape[1]) < lengths[:, None]
-    reference = np.load(run.export / "reference.npy")
-    closeness = fidelity.compare(features[inside], reference[inside], np.nonzero(inside)[0], "PyTorch fp32")
+    closeness = task.compare(features, load(run.export / "reference.npy"))
     report.write(args.report, run.report(
         metric="f1", metrics={**overall, "by_category": by_category}, fidelity=closeness, seq_lens=[features.shape[1]],
         original=files.read_json(Path(__file__).with_name("original.json")), loop=args.loop,

@@ -21,10 +21,10 @@ import onnxruntime
 import torch
 from safetensors.torch import load_file, save_file
 
+import crf_decode
 from bilstm_crf import BiLstmCrf, ExportForm
-from crf_decode import predict, read_labels, score
-from npukit import command, fidelity, files, random_weights
-from npukit.errors import JobFailed, UserError
+from npukit import command, files, ledger, random_weights
+from npukit.errors import UserError
 from npukit.samples import read_inputs
 
 OPSET = 13
@@ -117,23 +117,11 @@ def prove(net: BiLstmCrf, folder: Path, max_seq_len: int, path: Path) -> None:
     if (length := inputs["ids"].shape[1]) != max_seq_len:
         raise UserError(f"the inputs in {folder} are {length} long, the graph takes {max_seq_len}; "
                         "give preprocess and pth2onnx the same --max_seq_len")
-    labels = read_labels(folder / "label.txt")
-    lengths, sample = inputs["mask"].sum(1), np.nonzero(inputs["mask"])[0]
-    torch_features = reference(net, inputs)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    onnx_features = np.concatenate([session.run(None, {k: v[i:i + BATCH] for k, v in inputs.items()})[0]
-                                    for i in range(0, len(lengths), BATCH)])
-    inside = inputs["mask"] == 1
-    closeness = fidelity.compare(onnx_features[inside], torch_features[inside], sample, "PyTorch fp32")
-    transitions = net.crf.transitions.numpy(force=True)
-    ledger = [{"stage": name, "metrics": score(predict(features, lengths, transitions), labels)[0], "fidelity": close}
-              for name, features, close in (("torch", torch_features, None), ("onnx", onnx_features, closeness))]
-    np.save(path.with_name("reference.npy"), torch_features)
-    files.write_json(path.with_name("ledger.json"), ledger)
-    lost = [gate for gate in fidelity.gates(closeness, "fp32") if not gate["passes"]]
-    if lost:
-        raise JobFailed(f"the export is not the network: {lost[0]['name']} is {lost[0]['value']}, allowed {lost[0]['limit']} "
-                        f"(worst sample {closeness['worst_sample']})")
+    exported = np.concatenate([session.run(None, {k: v[i:i + BATCH] for k, v in inputs.items()})[0]
+                               for i in range(0, len(inputs["ids"]), BATCH)])
+    task = crf_decode.task(crf_decode.read_labels(folder / "label.txt"), inputs["mask"].sum(1), net.crf.transitions.numpy(force=True))
+    ledger.begin(path.parent, task, reference(net, inputs), exported)
 
 
 def reference(net: BiLstmCrf, inputs: dict[str, np.ndarray]) -> np.ndarray:
