@@ -3,13 +3,40 @@
 A sample runs in the smallest gear that holds it. The best k gears minimise the cost of a whole corpus; they are found
 exactly, by dynamic programming over the corpus' length histogram.
 """
+import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from npukit.errors import UserError
+from npukit.files import read_json
 
 MOST = 100  # gears that ATC takes on 310P
+
+
+def add_options(parser: argparse.ArgumentParser, seq_len: str) -> None:
+    """Add the flags with which a preprocess.py is told its lengths; seq_len is the default, the original's recipe."""
+    parser.add_argument("--seq_len", default=seq_len, help="a length, several with commas, or auto")
+    parser.add_argument("--gears", type=int, default=8, help="how many lengths auto may choose")
+    parser.add_argument("--gear_cost", type=Path, help='measured cost of a sample by length, {"32": 1.9, "64": 4.1}; tokens if not given')
+    parser.add_argument("--batch_size", type=int, help="with several lengths: write whole batches of one length each")
+
+
+def chosen(args: argparse.Namespace, lengths: np.ndarray, longest: int) -> list[int]:
+    """Return the lengths that add_options' flags mean for samples of these lengths, none above the model's longest."""
+    gears = parse(args.seq_len, lengths, args.gears, read_costs(args.gear_cost) if args.gear_cost else None)
+    if gears[-1] > longest:
+        raise UserError(f"--seq_len is {args.seq_len!r}, the model takes {longest}")
+    return gears
+
+
+def read_costs(path: Path) -> dict[int, float]:
+    """Return a JSON file's costs by length."""
+    try:
+        return {int(length): float(cost) for length, cost in read_json(path).items()}
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(f'{path} is not {{"length": cost, ...}}') from None
 
 
 def best(lengths: np.ndarray, count: int, cost: Callable[[np.ndarray], np.ndarray] = lambda length: length) -> list[int]:

@@ -5,9 +5,33 @@ from pathlib import Path
 import numpy as np
 
 from npukit.errors import UserError
-from npukit.files import read_json, write_json
+from npukit.files import read_json, write_json, write_text
 from npukit.gears import gear_of
-from npukit.samples import load, read_inputs
+from npukit.samples import Input, SampleWriter, load, read_inputs
+from npukit.samples import read_outputs as samples_outputs
+
+
+def write_inputs(folder: Path, rows: dict[str, list[list[int]]], seq_lens: list[int], corpus: dict, batch_size: int | None = None) -> None:
+    """Write samples as the graph takes them, in place of what a call before left: filled up to the one length, or for gears.
+
+    rows    for each input, in graph order, one row of ids a sample, none longer than the longest of seq_lens
+    writes  seq_lens.txt, the lengths that the graph is to be compiled for; of one length <input>/data_00000000.npy int64 [length];
+            of several what write() writes and, with a batch size, write_batches()
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for pattern in ("manifest.json", "lengths.npy", "order.npy", *(f"{name}/*.npy" for name in rows)):
+        for old in folder.glob(pattern):  # other lengths have other files, and what is left of them would be read
+            old.unlink()
+    write_text(folder / "seq_lens.txt", " ".join(map(str, seq_lens)) + "\n")
+    if len(seq_lens) > 1:
+        write(folder, rows, seq_lens, corpus)
+        if batch_size is not None:
+            write_batches(folder, batch_size, folder)
+        return
+    samples = SampleWriter(folder, {name: Input(name, "int64", (seq_lens[0],)) for name in rows})
+    for sample in zip(*rows.values()):
+        samples.add(**{name: np.pad(np.array(row, dtype=np.int64), (0, seq_lens[0] - len(row))) for name, row in zip(rows, sample)})
+    samples.finish(corpus)
 
 
 def write(folder: Path, rows: dict[str, list[list[int]]], gears: list[int], corpus: dict) -> None:
@@ -112,6 +136,11 @@ def read_outputs(folder: Path, order: np.ndarray, index: int = 0) -> np.ndarray:
         real = rows >= 0
         outputs[(rows[real], *(slice(size) for size in batch.shape[1:]))] = batch[real]
     return outputs
+
+
+def read_answers(folder: Path, samples: int, order: Path | None, index: int = 0) -> np.ndarray:
+    """Return output `index` of every sample, [samples, ...], whichever way they were run: as batches where there is an order.npy."""
+    return read_outputs(folder, load(order), index) if order and order.exists() else samples_outputs(folder, samples, index)
 
 
 def batch_file(folder: Path, number: int, index: int) -> Path:

@@ -18,7 +18,7 @@ import numpy as np
 import sst2
 from npukit import command, files, ragged, report
 from npukit.errors import UserError
-from npukit.samples import load, read_outputs
+from npukit.samples import load
 
 
 def main() -> None:
@@ -47,9 +47,7 @@ def options() -> argparse.Namespace:
 def read_logits(args: argparse.Namespace, samples: int) -> np.ndarray:
     """Return float32 [samples, 2] in the order of the corpus, whichever way they were run."""
     order = args.order or (report.Run(args.run).folder / "infer" / "batches" / "order.npy" if args.run else None)
-    if order and order.exists():
-        return ragged.read_outputs(args.output_path, load(order))
-    return read_outputs(args.output_path, samples)
+    return ragged.read_answers(args.output_path, samples, order)
 
 
 def write_report(args: argparse.Namespace, logits: np.ndarray, accuracy: float, answers: Path) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 
 from npukit import files, ledger
 from npukit.errors import BadSample, UserError
+from npukit.wordpiece import LONGEST
 
 HEADER = "sentence\tlabel"
-LONGEST = 512  # word pieces, the positions that BERT has
 AT_ONCE = 4096  # sentences handed to the tokenizer together: fast, and bounded memory
 
 
@@ -83,26 +83,6 @@ def encode_batch(path: Path, tokenizer, sentences: list[Sentence]) -> Iterator[t
         if len(ids) == 2:  # [CLS] and [SEP]
             raise BadSample(path, sentence.line, "the sentence is empty but for characters that the tokenizer drops")
         yield sentence, ids
-
-
-def load_tokenizer(folder: Path):
-    """Return the tokenizer of a Hugging Face directory that holds a cased BERT: a tokenizers.Tokenizer.
-
-    transformers would give the same one, two seconds later; tests compare the two.
-    """
-    from tokenizers import BertWordPieceTokenizer, Tokenizer
-
-    vocabulary, whole = folder / "vocab.txt", folder / "tokenizer.json"
-    if not vocabulary.is_file() and not whole.is_file():
-        raise UserError(f"{folder} holds neither vocab.txt nor tokenizer.json; --tokenizer_path is a Hugging Face directory")
-    try:
-        tokenizer = Tokenizer.from_file(str(whole)) if whole.is_file() else BertWordPieceTokenizer(str(vocabulary), lowercase=False)
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        tokenizer.encode("\N{SNOWMAN}")  # a vocabulary without [UNK] is found out at the first unknown word, not before
-        return tokenizer
-    except Exception as error:  # tokenizers raises nothing else
-        raise UserError(f"{folder} holds no tokenizer: {' '.join(str(error).split())[:300]}") from None
 
 
 def read_labels(path: Path) -> np.ndarray:

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 import sst2
-from npukit import assets, bert, graph
+from npukit import assets, bert, graph, wordpiece
 from npukit.errors import BadSample, JobFailed, UserError
 from npukit.files import sha256
 
@@ -137,7 +137,7 @@ def test_the_files_are_the_originals(fixed):
 @functools.cache
 def encoded():
     """Return every sentence of the tiny corpus and its ids, one by one."""
-    tokenizer = sst2.load_tokenizer(TINY)
+    tokenizer = wordpiece.load(TINY)
     return [(sentence, tokenizer.encode(sentence.text).ids) for sentence in sst2.read(TINY / "dev.tsv")]
 
 
@@ -214,7 +214,7 @@ def test_a_sentence_longer_than_the_longest_length_is_refused_with_its_line(corp
 
 
 @pytest.mark.parametrize("flags, reason", [
-    ("--seq_len 513", "--seq_len is '513', BERT takes 512 word pieces"), ("--seq_len 8,99999999999999999999", "BERT takes 512"),
+    ("--seq_len 513", "--seq_len is '513', the model takes 512"), ("--seq_len 8,99999999999999999999", "the model takes 512"),
     ("--seq_len x", "expected auto, or lengths"), ("--seq_len 0", "1 to 100 lengths"), ("--seq_len auto --gears 0", "0 gears"),
     ("--seq_len auto --gears 101", "101 gears"), ("--seq_len auto --batch_size 0", "batch size is 0, expected 1 or more"),
     ("--seq_len auto --batch_size -1", "batch size is -1, expected 1 or more")])

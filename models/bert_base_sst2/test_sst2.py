@@ -17,7 +17,9 @@ from transformers import AutoTokenizer
 
 import sst2
 from npukit.errors import BadSample, UserError
-from sst2 import HEADER, LONGEST, Sentence, accuracy, encode, load_tokenizer, read, read_labels
+from npukit.wordpiece import LONGEST
+from npukit.wordpiece import load as load_tokenizer
+from sst2 import HEADER, Sentence, accuracy, encode, read, read_labels
 
 TINY = HERE.parents[1] / "data" / "tiny" / "bert_base_sst2"
 SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

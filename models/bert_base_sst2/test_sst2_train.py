@@ -17,8 +17,7 @@ from safetensors.torch import load_file
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-import sst2
-from npukit import bert
+from npukit import bert, wordpiece
 from npukit.errors import UserError
 from npukit.files import sha256
 
@@ -122,7 +121,7 @@ def test_what_is_shipped_fits_together(undisturbed):
     assert {value.dtype for value in weights.values()} == {torch.float16}
     net = bert.load("SequenceClassification", folder, labels=2)
     assert all(torch.equal(value, weights[name].float()) for name, value in net.state_dict().items())
-    bert.check_vocabulary(folder, sst2.load_tokenizer(TINY).get_vocab_size())
+    bert.check_vocabulary(folder, wordpiece.load(TINY).get_vocab_size())
 
 
 SAMPLES = st.lists(st.tuples(st.lists(st.integers(1, 99), min_size=3, max_size=20), st.integers(0, 1)), min_size=1, max_size=30)

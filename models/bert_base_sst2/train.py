@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from transformers import BertConfig, BertForSequenceClassification
 
 import sst2
-from npukit import command, files
+from npukit import command, files, wordpiece
 from npukit.training import Training
 
 HIDDEN, LAYERS, HEADS, INNER, DROPOUT = 128, 3, 4, 512, 0.3
@@ -31,7 +31,7 @@ FORGET = 0.3  # word pieces read as [MASK]
 
 def main() -> None:
     args = options()
-    tokenizer = sst2.load_tokenizer(args.tokenizer_path)
+    tokenizer = wordpiece.load(args.tokenizer_path)
     train = [(ids, s.label) for s, ids in sst2.encode(args.data_dir / "train.tsv", tokenizer)]
     dev = [(ids, s.label) for s, ids in sst2.encode(args.data_dir / "dev.tsv", tokenizer)]
     args.output.mkdir(parents=True, exist_ok=True)
