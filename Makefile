@@ -11,7 +11,8 @@
 #   SOC      cpu (default), auto (ask npu-smi), Ascend310P3
 #   DEVICE   the chip's number, default 0
 #   V=1      show the commands and all that they print
-#   ENGINE   docker, podman or none; found by trying. LOCAL=folder for fetch: take files from there by digest
+#   ENGINE   docker, podman or none; found by trying
+#   LOCAL MIRROR ACCEPT BUNDLE DEST   for fetch, bundle and publish; data/README.md
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -83,11 +84,31 @@ all: $(jobs) ## every stage of every model, then the table; fails if a gate does
 
 # --- Data, results, tests -----------------------------------------------------
 
-.PHONY: setup fetch ledger results test bench lint
+.PHONY: setup fetch fetch-list bundle unbundle publish verify-published ledger results test bench lint
 setup: $(VENV)/ready ## make .venv, as the first use of anything does
 
-fetch: $(VENV)/ready ## bring the released corpora to data/, by digest (the only target that uses the network)
-	$(PYTHON) -m npukit fetch --data $(DATA) --profile $(PROFILE) $(if $(LOCAL),--local $(LOCAL)) $(wildcard $(MODEL:%=models/%/assets.toml))
+# An address can hold a secret: the two are handed on in the environment and stand in no command line.
+export MIRROR DEST
+manifests = $(or $(wildcard $(MODEL:%=models/%/assets.toml)),$(error no assets.toml for MODEL='$(MODEL)'))
+BUNDLE ?= $(OUT_ROOT)/npukit-$(subst $(space),-,$(strip $(MODEL)))-$(PROFILE).tar
+assets = $(PYTHON) -m npukit $@ --data '$(DATA)' --profile $(PROFILE)
+fetch: $(VENV)/ready ## bring the released corpora to data/, by digest; with PROFILE=released the weights too
+	@$(assets) $(if $(LOCAL),--local '$(LOCAL)') --accept '$(ACCEPT)' $(manifests)
+
+fetch-list: $(VENV)/ready ## what of them is there, what is missing, sizes, licences
+	@$(assets) $(manifests)
+
+bundle: $(VENV)/ready ## what is there in one verified tarball, BUNDLE=, to carry over
+	@$(assets) --bundle '$(BUNDLE)' $(manifests)
+
+unbundle: $(VENV)/ready ## what a tarball holds to its place in data/
+	@$(assets) --bundle '$(BUNDLE)' $(manifests)
+
+publish: $(VENV)/ready ## a run's report, predictions, logs, .om files to DEST=s3://bucket/prefix, or a folder
+	@$(PYTHON) -m npukit publish $(foreach m,$(MODEL),$(foreach n,$(batches),$(wildcard $(folder)/$m/bs$n)))
+
+verify-published: $(VENV)/ready ## read what is at DEST= back and verify it
+	@$(PYTHON) -m npukit verify-published
 
 ledger: $(VENV)/ready ## each form of the network, PyTorch to offline model: metric and closeness
 	@$(PYTHON) -m npukit ledger $(foreach m,$(MODEL),$(foreach n,$(batches),$(wildcard $(folder)/$m/bs$n/postprocess/report.json)))
@@ -116,5 +137,5 @@ lint: $(VENV)/ready
 help: ## this text
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 	@printf '\nmodels: %s\nstages: %s\n\n' '$(MODELS)' '$(STAGES)'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
 	@printf '  %s\n' 'why        which prerequisite makes each stage stale'

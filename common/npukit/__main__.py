@@ -1,18 +1,20 @@
 """What the makefiles call: python -m npukit <verb>. `results`, `why`, `soc` and `idle` need nothing but Python."""
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from npukit.command import run
-from npukit.errors import JobFailed
+from npukit.errors import JobFailed, UserError
 
 
 def main() -> int | None:
-    verbs = {"stage": stage, "batch": batch, "results": results, "ledger": ledger, "fetch": fetch, "soc": soc, "idle": idle, "why": why}
+    verbs = {verb.__name__.replace("_", "-"): verb for verb in (
+        stage, batch, results, ledger, fetch, fetch_list, bundle, unbundle, publish, verify_published, soc, idle, why)}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
-    return verb(argparse.ArgumentParser(prog=f"npukit {verb.__name__}", description=verb.__doc__), sys.argv[2:])
+    return verb(argparse.ArgumentParser(prog=f"npukit {verb.__name__.replace('_', '-')}", description=verb.__doc__), sys.argv[2:])
 
 
 def stage(parser, arguments) -> None:
@@ -67,17 +69,79 @@ def ledger(parser, arguments) -> None:
 
 
 def fetch(parser, arguments) -> None:
-    """Bring what the models' assets.toml name to DATA, from LOCAL by digest or from their sources."""
-    from npukit import assets
+    """Bring what the models' assets.toml name to DATA: from LOCAL, from MIRROR, from their sources; verified."""
+    from npukit.assets import wanted
+    from npukit.fetch import fetch
 
+    args = asset_options(parser).parse_args(arguments)
+    fetch(wanted(args.manifests, args.profile), args.data, args.local, os.environ.get("MIRROR"), args.accept.split())
+
+
+def fetch_list(parser, arguments) -> None:
+    """Print what is there of what the models' assets.toml name, what is missing, sizes, licences and sources."""
+    from npukit.assets import listing
+
+    args = asset_options(parser).parse_args(arguments)
+    print(listing(args.manifests, args.data, args.profile))
+
+
+def bundle(parser, arguments) -> None:
+    """Write what the models' assets.toml name, and DATA has, to one verified tarball."""
+    from npukit import bundle
+    from npukit.assets import wanted
+
+    args = asset_options(parser).parse_args(arguments)
+    bundle.pack(wanted(args.manifests, args.profile), args.data, args.bundle)
+    print(f"{args.bundle}: {args.bundle.stat().st_size / 1e6:.1f} MB, read back and verified")
+
+
+def unbundle(parser, arguments) -> None:
+    """Put what a bundle holds into place below DATA, verified."""
+    from npukit import bundle
+    from npukit.assets import wanted
+
+    args = asset_options(parser).parse_args(arguments)
+    print("\n".join(bundle.unpack(args.bundle, wanted(args.manifests), args.data)))
+
+
+def asset_options(parser):
+    """Add what the verbs about assets share. An address may hold a secret: MIRROR and DEST are environment variables only."""
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--local", type=Path)
     parser.add_argument("--profile", default="tiny")
+    parser.add_argument("--local", type=Path)
+    parser.add_argument("--accept", default="", help="words, a blank between them")
+    parser.add_argument("--bundle", type=Path)
     parser.add_argument("manifests", type=Path, nargs="+")
-    args = parser.parse_args(arguments)
-    for manifest in args.manifests:
-        for line in assets.fetch(assets.manifest(manifest), args.data, args.local, args.profile):
-            print(line)
+    return parser
+
+
+def publish(parser, arguments) -> None:
+    """Send the runs' reports, predictions, logs and .om files to DEST, whole or not at all for a reader."""
+    from npukit.publish import publish
+
+    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="out/<chip>/<profile>/<model>/bs<N>")
+    folders = parser.parse_args(arguments).runs
+    if not folders:
+        raise UserError("there is no such run to publish; run make all first, with the same MODEL, PROFILE, SOC and BS")
+    store = destination()
+    for folder in folders:
+        print(publish(folder, store))
+
+
+def verify_published(parser, arguments) -> None:
+    """Read every run at DEST back and compare each file with the index of its run."""
+    from npukit.publish import verify
+
+    parser.parse_args(arguments)
+    verify(destination())
+
+
+def destination():
+    from npukit.stores import store
+
+    if not os.environ.get("DEST"):
+        raise UserError("DEST= says where results go: s3://bucket/prefix, or a folder")
+    return store(os.environ["DEST"])
 
 
 def soc(parser, arguments) -> None:

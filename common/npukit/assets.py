@@ -1,133 +1,184 @@
-"""Corpora by digest: models/<model>/assets.toml says what is needed, where it goes and where it comes from.
+"""Which corpora and weights the models need: models/<model>/assets.toml, and assets.lock beside it.
 
     [[file]]
     to = "cluener/dev.json"              below data/
     sha256 = "..."                       of this file, not of an archive that carries it
     size = 285089                        bytes
     licence = "..."
-    sources = [{ url = "https://...zip", member = "dev.json" }]
+    sources = [                          tried in this order
+        { url = "https://...zip", member = "dev.json", most = 1_000_000 },     a member of an archive of at most so many bytes
+        { hub = "dslim/bert-large-NER", revision = "95c6...", path = "vocab.txt" },     HF_ENDPOINT, or the hub itself
+        { url = "s3://bucket/key" },
+    ]
     profile = "released"                 only this profile wants it; every one if it is left out
-A file whose sha256 is not known yet has none; it is named with its source, and never fetched unverified.
+    accept = "conll2003"                 never downloaded without ACCEPT=conll2003
+    holds = ["CNN", "char_embed"]        what must be in it: keys of a JSON object, entries of an HDF5 file
+    each = ["00001", "00002"]            one such file for each word, which takes the place of {} in to, member and path
+Where sha256 and size cannot be known, `most` stands in their place, a number of bytes; what came first is then recorded in assets.lock
+and asked for ever after.
 """
-import shutil
+import hashlib
+import re
 import tomllib
-import zipfile
-import zlib
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
-from npukit.command import progress
-from npukit.errors import Unavailable, UserError
-from npukit.files import aside, sha256
+from npukit.errors import UserError
+from npukit.files import read_json, sha256, write_json
+from npukit.locks import hold
+from npukit.sources import SCHEMES, address, shown
+
+KEYS = {"to", "sha256", "size", "most", "licence", "sources", "profile", "accept", "holds", "each"}
+SOURCE_KEYS = [{"url"}, {"url", "member", "most"}, {"hub", "revision", "path"}]
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One file: where it goes below data/, what it is, and where it may come from."""
+    """One file: where it goes below data/, what it is, and where it may come from.
+
+    sha256, size  of the file, from the manifest or from its lock; None where nobody has seen it yet
+    most          bytes; nothing longer is taken for it
+    lock          the file in which its digest is recorded when it has none
+    """
 
     to: str
-    sha256: str
-    size: int
     licence: str
     sources: tuple[dict, ...]
+    lock: Path
+    most: int
+    sha256: str | None = None
+    size: int | None = None
     profile: str | None = None
+    accept: str | None = None
+    holds: tuple[str, ...] = ()
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether the file is this one; False where its digest is not known."""
+        return self.sha256 is not None and path.is_file() and path.stat().st_size == self.size and sha256(path) == self.sha256
+
+
+def wanted(manifests: Iterable[Path], profile: str | None = None) -> list[Asset]:
+    """Return the files that these manifests name, each once, without those that only another profile wants; all for None."""
+    found = {}
+    for path in manifests:
+        for asset in manifest(path):
+            other = found.setdefault(asset.to, asset)
+            if None not in (asset.sha256, other.sha256) and asset.sha256 != other.sha256:
+                raise UserError(f"{path}: {asset.to} has another sha256 than in {other.lock.with_suffix('.toml')}; one place, one file")
+            if other.sha256 is None or (other.profile and not asset.profile):
+                found[asset.to] = replace(asset, sha256=asset.sha256 or other.sha256, size=asset.size or other.size)
+    return [asset for asset in found.values() if profile is None or asset.profile in (None, profile)]
 
 
 def manifest(path: Path) -> list[Asset]:
-    """Return the files that an assets.toml names."""
+    """Return the files that an assets.toml names, with the digests that its lock adds."""
     try:
         with open(path, "rb") as file:
             entries = tomllib.load(file).get("file", [])
-        assets = [Asset(e["to"], e.get("sha256", ""), e.get("size", 0), e["licence"], tuple(e.get("sources", ())), e.get("profile"))
-                  for e in entries]
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is no TOML: {error}") from None
-    except KeyError as error:
-        raise UserError(f"{path} has no {error.args[0]} in one of its [[file]] entries") from None
-    for asset in assets:
-        if Path(asset.to).is_absolute() or ".." in Path(asset.to).parts:
-            raise UserError(f"{path}: to = \"{asset.to}\" leaves data/")
+    lock = path.with_suffix(".lock")
+    locked = recorded(lock)
+    assets = []
+    for entry in entries:
+        check(entry, path)
+        for word in entry.get("each", [""]):
+            asset = filled(entry, word, lock)
+            known = locked.get(asset.to) if asset.sha256 is None else None
+            assets.append(replace(asset, sha256=known["sha256"], size=known["size"]) if known else asset)
     return assets
 
 
-def fetch(assets: list[Asset], data: Path, local: Path | None, profile: str = "tiny") -> list[str]:
-    """Bring every file of a profile to its place, from a local folder (by digest alone) or from its sources; say what was done.
+def check(entry: dict, path: Path) -> None:
+    """Raise UserError, naming the file and what is wrong, for an entry that is not as the head of this module says."""
+    def refuse(reason: str):
+        raise UserError(f"{path}: {entry.get('to', 'a [[file]]')}: {reason}")
 
-    raises  UserError for a file without a digest that is not there; Unavailable, naming file and remedy, where a file can be had
-            nowhere or its digest is another
+    if unknown := sorted(set(entry) - KEYS):
+        refuse(f"no key is called {', '.join(unknown)}")
+    if missing := sorted({"to", "licence", "sources"} - set(entry)):
+        refuse(f"it has no {', '.join(missing)}")
+    if "sha256" in entry and not re.fullmatch("[0-9a-f]{64}", entry["sha256"]):
+        refuse("sha256 is 64 hexadecimal digits")
+    sizes = {"sha256", "size", "most"} & set(entry)
+    if sizes not in ({"sha256", "size"}, {"most"}):
+        refuse("it has either sha256 and size, or, where these cannot be known, most")
+    if not is_inside(entry["to"]):
+        refuse("to leaves data/")
+    for source in entry["sources"]:
+        if set(source) not in SOURCE_KEYS or ("url" in source and urlsplit(source["url"]).scheme not in SCHEMES):
+            refuse("a source is url, or url with member and most, or hub with revision and path; see npukit/assets.py")
+
+
+def is_inside(to: str) -> bool:
+    """Return whether a path stays below the folder that it is put below, in no hidden place."""
+    parts = PurePosixPath(to).parts
+    return bool(parts) and "\\" not in to and not any(part.startswith((".", "/")) for part in parts)
+
+
+def filled(entry: dict, word: str, lock: Path) -> Asset:
+    """Return the asset of an entry, with the word in the place of {}."""
+    sources = tuple({key: value.replace("{}", word) if key in ("member", "path") else value for key, value in source.items()}
+                    for source in entry["sources"])
+    return Asset(entry["to"].replace("{}", word), entry["licence"], sources, lock, entry.get("size", entry.get("most")),
+                 entry.get("sha256"), entry.get("size"), entry.get("profile"), entry.get("accept"), tuple(entry.get("holds", ())))
+
+
+def recorded(lock: Path) -> dict[str, dict]:
+    """Return what a lock file holds: {to: {sha256, size, source}}."""
+    if not lock.exists():
+        return {}
+    entries = read_json(lock)
+    fits = isinstance(entries, dict) and all(isinstance(e, dict) and re.fullmatch("[0-9a-f]{64}", str(e.get("sha256")))
+                                             and isinstance(e.get("size"), int) for e in entries.values())
+    if not fits:
+        raise UserError(f"{lock} is not as fetch writes it; take back what was changed in it")
+    return entries
+
+
+def record(asset: Asset, path: Path, source: str, data: Path) -> Asset:
+    """Write the digest of the file at `path` to the asset's lock; return the asset with it.
+
+    raises  UserError where the lock has come to know another digest meanwhile
     """
-    done = []
-    for asset in assets:
-        place = data / asset.to
-        if asset.profile not in (None, profile):
-            continue
-        if not asset.sha256:
-            if not place.exists():
-                urls = ", ".join(source["url"] for source in asset.sources)
-                raise UserError(f"{place} has no known sha256 and is not fetched unverified; put it there yourself, from {urls}")
-            done.append(f"{place}: there, not verified (no sha256 is known)")
-            continue
-        if is_whole(place, asset):
-            done.append(f"{place}: there")
-            continue
-        found = find_local(asset, local) if local else None
-        if found:
-            with aside(place) as new:
-                shutil.copyfile(found, new)
-            done.append(f"{place}: from {found}")
-        else:
-            done.append(f"{place}: from {download(asset, place)}")
-    return done
+    with hold(lock_of(data, str(asset.lock.resolve()))):
+        entries = recorded(asset.lock)
+        seen = {"sha256": sha256(path), "size": path.stat().st_size, "source": source}
+        if entries.setdefault(asset.to, seen)["sha256"] != seen["sha256"]:
+            raise UserError(f"{asset.to}: sha256 {seen['sha256']}, not {entries[asset.to]['sha256']} as recorded in {asset.lock}")
+        write_json(asset.lock, dict(sorted(entries.items())))
+    return replace(asset, sha256=seen["sha256"], size=seen["size"])
 
 
-def is_whole(path: Path, asset: Asset) -> bool:
-    return path.is_file() and path.stat().st_size == asset.size and sha256(path) == asset.sha256
+def lock_of(data: Path, name: str) -> Path:
+    """Return the lock, below data/, under which something of this name is fetched or written."""
+    return data / ".locks" / hashlib.sha256(name.encode()).hexdigest()[:24]
 
 
-def find_local(asset: Asset, folder: Path) -> Path | None:
-    """Return a file below the folder that has the asset's size and digest, whatever its name."""
-    if not folder.is_dir():
-        raise UserError(f"LOCAL={folder} is no folder")
-    return next((path for path in sorted(folder.rglob("*")) if is_whole(path, asset)), None)
+def listing(manifests: Iterable[Path], data: Path, profile: str | None) -> str:
+    """Return the table of what is there, what is missing, sizes, licences and sources; there means: with the digest that is known."""
+    from npukit.report import aligned
+
+    rows, missing = [("file", "bytes", "state", "profile", "licence", "source")], []
+    for asset in wanted(manifests, profile):
+        found = state(asset, data / asset.to)
+        if found != "there":
+            missing.append(asset)
+        rows.append((asset.to, str(asset.size or f"<= {asset.most}"), found, asset.profile or "", asset.licence, places(asset)))
+    total = sum(asset.most for asset in missing)
+    return f"{aligned(rows)}\n{len(missing)} of {len(rows) - 1} to fetch, {total / 1e6:.1f} MB at most"
 
 
-def download(asset: Asset, place: Path) -> str:
-    """Fetch the first source that answers, check the digest, move it into place; return its URL."""
-    import requests
-
-    problems = []
-    for source in asset.sources:
-        try:
-            with aside(place) as new:
-                save(source["url"], new)
-                if "member" in source:
-                    take_member(new, source["member"], asset)
-                if not is_whole(new, asset):
-                    raise UserError(f"{source['url']} carries sha256 {sha256(new)}, not {asset.sha256}")
-            return source["url"]
-        except (requests.RequestException, UserError) as error:
-            problems.append(f"{source['url']}: {error}")
-    reasons = "; ".join(problems) or "it has no source"
-    raise Unavailable(f"{place} cannot be fetched ({reasons}). Put it anywhere below a folder and run make LOCAL=folder fetch")
+def state(asset: Asset, place: Path) -> str:
+    if asset.is_at(place):
+        return "there"
+    if place.exists():
+        return "another file" if asset.sha256 else "there, not recorded"
+    return f"missing, ACCEPT={asset.accept}" if asset.accept else "missing" if asset.sha256 else "missing, to record"
 
 
-def save(url: str, path: Path) -> None:
-    """Stream a URL to a file."""
-    import requests
-
-    with requests.get(url, stream=True, timeout=30) as answer, open(path, "wb") as file:
-        answer.raise_for_status()
-        for piece in progress(answer.iter_content(1 << 20), url.rsplit("/", 1)[-1], unit="MiB"):
-            file.write(piece)
-
-
-def take_member(archive: Path, member: str, asset: Asset) -> None:
-    """Replace a zip archive by one of its members, read no further than the asset's size."""
-    try:
-        with zipfile.ZipFile(archive) as zipped, zipped.open(member) as source:
-            content = source.read(asset.size + 1)
-    except KeyError:
-        raise UserError(f"no member {member} in the archive") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted
-        raise UserError(f"not a whole zip archive: {error}") from None
-    archive.write_bytes(content)
+def places(asset: Asset) -> str:
+    """Return the hosts that an asset comes from."""
+    return ", ".join(dict.fromkeys(urlsplit(shown(address(source))).netloc or "a folder" for source in asset.sources)) or "your own copy"

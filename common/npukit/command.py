@@ -41,3 +41,10 @@ def progress(items: Iterable, what: str, total: int | None = None, unit: str = "
     from tqdm import tqdm  # --help must not wait for it
 
     return tqdm(items, desc=what, total=total, unit=unit, leave=False, disable=None)
+
+
+def byte_progress(what: str, total: int | None, done: int = 0):
+    """Return a bar of bytes, to be used with `with` and moved by its update(number); drawn where stderr is a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(desc=what, total=total, initial=done, unit="B", unit_scale=True, leave=False, disable=None)

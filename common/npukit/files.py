@@ -1,5 +1,6 @@
 """Files that are whole or absent: built aside, moved into place; JSON and digests. Needs nothing but Python."""
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -28,6 +29,17 @@ def aside(path: Path) -> Iterator[Path]:
         if new.is_dir():
             shutil.rmtree(new)
         new.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def disk_room(folder: Path, remedy: str) -> Iterator[None]:
+    """Turn a full disk, met while the block writes below `folder`, into a UserError with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"the disk of {folder} is full; {remedy}") from None
 
 
 def sha256(path: Path) -> str:

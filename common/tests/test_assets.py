@@ -1,195 +1,138 @@
-"""Assets by digest: from a local folder, or from a server that may answer anything."""
-import dataclasses
+"""assets.toml and its lock: what is understood, what is refused by name, what is listed."""
 import hashlib
-import http.server
-import io
-import os
-import threading
-import zipfile
+import json
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from npukit.assets import Asset, fetch, manifest
-from npukit.errors import Unavailable, UserError
+from npukit.assets import is_inside, listing, manifest, record, recorded, wanted
+from npukit.errors import UserError
+from npukit.sources import address
 
+ROOT = Path(__file__).parents[2]
 CONTENT = b"what was released\n" * 100
+SHA = hashlib.sha256(CONTENT).hexdigest()
+
+ENTRY = f'to = "a/b.json"\nsha256 = "{SHA}"\nsize = {len(CONTENT)}\nlicence = "MIT"\nsources = [{{ url = "http://a/b.json" }}]\n'
+NEW = 'to = "a/new.bin"\nmost = 5000\nlicence = "MIT"\nsources = []\n'
 
 
-def asset(to="corpus/dev.json", content=CONTENT, sources=()):
-    return Asset(to, hashlib.sha256(content).hexdigest(), len(content), "none", tuple(sources))
+def write(folder, *entries, name="assets.toml"):
+    path = folder / name
+    path.write_text("".join(f"[[file]]\n{entry}" for entry in entries))
+    return path
 
 
-def zipped(**members):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return file.getvalue()
+def test_a_known_file_and_a_new_one(tmp_path):
+    known, new = manifest(write(tmp_path, ENTRY, NEW))
+    assert (known.to, known.sha256, known.size, known.most, known.profile) == ("a/b.json", SHA, 1800, 1800, None)
+    assert (new.to, new.sha256, new.size, new.most, new.sources) == ("a/new.bin", None, None, 5000, ())
+    assert manifest(write(tmp_path)) == []
 
 
-def torn(archive):
-    """Return a zip archive with damage in the middle of its data; its directory is whole."""
-    middle = 60
-    return archive[:middle] + bytes(byte ^ 0xff for byte in archive[middle:middle + 8]) + archive[middle + 8:]
+def test_each_word_is_a_file(tmp_path):
+    text = 'to = "c/{}-x"\neach = ["1", "2"]\nmost = 9\nlicence = "MIT"\nsources = [{ url = "s3://b/{}.tar", member = "m{}", most = 9 }]\n'
+    assert [(a.to, a.sources[0]["member"], a.sources[0]["url"]) for a in manifest(write(tmp_path, text))] == [
+        ("c/1-x", "m1", "s3://b/{}.tar"), ("c/2-x", "m2", "s3://b/{}.tar")]
 
 
-@pytest.fixture(scope="module")
-def server():
-    """Return (address, {path: answer}) of a server on this machine; paths it does not know are 404."""
-    answers = {}
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            status, body, length = answers.get(self.path, (404, b"gone", None))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body) if length is None else length))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{serving.server_port}", answers
-        serving.shutdown()
+@pytest.mark.parametrize("old, new, reason", [
+    ("licence", "license", r"a/b\.json: no key is called license"), ('licence = "MIT"\n', "", r"a/b\.json: it has no licence"),
+    (SHA, "00", "sha256 is 64 hexadecimal digits"), (f"size = {len(CONTENT)}\n", "", "either sha256 and size, or"),
+    ("size", "most = 3\nsize", "either sha256 and size, or"), ("http://", "ftp://", "a source is url"),
+    ("url =", 'hub = "a/b", path =', "a source is url"), ("a/b.json", "/etc/passwd", "to leaves data/"), ("a/b.json", "../b", "to leaves"),
+    ("[[file]]", "[[file]", "is no TOML")])
+def test_a_manifest_that_is_not_understood_is_named(tmp_path, old, new, reason):
+    path = write(tmp_path, ENTRY)
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(UserError, match=rf"assets\.toml.*{reason}"):
+        manifest(path)
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+@given(st.text(alphabet="ab./\\", max_size=12))
+def test_what_is_inside_stays_inside(to):
+    import posixpath
+
+    if is_inside(to):
+        place = posixpath.normpath(posixpath.join("/data", to))
+        assert place.startswith("/data/") and "/." not in place
+    else:
+        assert not to or "\\" in to or to.startswith("/") or any(part.startswith(".") for part in to.split("/"))
 
 
-def test_a_local_file_is_found_by_its_digest_whatever_its_name(tmp_path):
-    local = tmp_path / "local" / "deep"
-    local.mkdir(parents=True)
-    (local / "dev.json").write_bytes(CONTENT[::-1])  # the right name and size, another content
-    (local / "renamed.bin").write_bytes(CONTENT)
-    [line] = fetch([asset()], tmp_path / "data", tmp_path / "local")
-    place = tmp_path / "data" / "corpus" / "dev.json"
-    assert place.read_bytes() == CONTENT and os.listdir(place.parent) == ["dev.json"]
-    assert line == f"{place}: from {local / 'renamed.bin'}"
-    assert fetch([asset()], tmp_path / "data", None) == [f"{place}: there"]
+def test_a_digest_is_recorded_once_and_then_the_files_own(tmp_path):
+    path = write(tmp_path, NEW)
+    [new] = manifest(path)
+    (tmp_path / "came").write_bytes(CONTENT)
+    assert record(new, tmp_path / "came", "https://host/new.bin", tmp_path).sha256 == SHA
+    assert json.loads((tmp_path / "assets.lock").read_text()) == {
+        "a/new.bin": {"sha256": SHA, "size": len(CONTENT), "source": "https://host/new.bin"}}
+    [known] = manifest(path)
+    assert (known.sha256, known.size) == (SHA, 1800)
+    (tmp_path / "came").write_bytes(CONTENT[::-1])
+    with pytest.raises(UserError, match=r"a/new\.bin: sha256 .*, not .* as recorded in .*assets\.lock"):
+        record(new, tmp_path / "came", "elsewhere", tmp_path)
 
 
-def test_a_file_of_another_digest_is_replaced(tmp_path):
-    place = tmp_path / "data" / "corpus" / "dev.json"
-    place.parent.mkdir(parents=True)
-    place.write_bytes(CONTENT[::-1])
-    (tmp_path / "copy").write_bytes(CONTENT)
-    fetch([asset()], tmp_path / "data", tmp_path)
-    assert place.read_bytes() == CONTENT
+def test_the_lock_does_not_overrule_the_manifest(tmp_path):
+    path = write(tmp_path, ENTRY)
+    (tmp_path / "assets.lock").write_text(json.dumps({"a/b.json": {"sha256": "0" * 64, "size": 1}}))
+    assert manifest(path)[0].sha256 == SHA
 
 
-def test_nowhere_to_be_had(tmp_path):
-    (tmp_path / "local").mkdir()
-    (tmp_path / "local" / "dev.json").write_bytes(CONTENT + b"!")
-    with pytest.raises(Unavailable, match=r"corpus/dev\.json cannot be fetched \(it has no source\).*make LOCAL=folder fetch"):
-        fetch([asset()], tmp_path / "data", tmp_path / "local")
-    assert not (tmp_path / "data" / "corpus" / "dev.json").exists()
+@pytest.mark.parametrize("text, reason", [("[]", "is not as fetch writes it"),
+                                          ('{"a": {"sha256": "00", "size": 1}}', "is not as fetch writes it"),
+                                          ('{"a": {}}', "not as fetch writes it"), ("{", "is not whole JSON")])
+def test_a_lock_that_was_changed_is_named(tmp_path, text, reason):
+    (tmp_path / "assets.lock").write_text(text)
+    with pytest.raises(UserError, match=rf"assets\.lock.*{reason}"):
+        recorded(tmp_path / "assets.lock")
 
 
-def test_local_that_is_no_folder(tmp_path):
-    with pytest.raises(UserError, match=r"LOCAL=.*nowhere is no folder"):
-        fetch([asset()], tmp_path / "data", tmp_path / "nowhere")
+def test_what_two_models_need_is_one_file(tmp_path):
+    (tmp_path / "other").mkdir()
+    one = write(tmp_path, ENTRY + 'profile = "released"\n', NEW)
+    both = [one, write(tmp_path / "other", ENTRY)]
+    assert [(asset.to, asset.profile) for asset in wanted(both)] == [("a/b.json", None), ("a/new.bin", None)]
+    assert [asset.to for asset in wanted([one], "tiny")] == ["a/new.bin"]
+    write(tmp_path / "other", ENTRY.replace(SHA, "1" * 64))
+    with pytest.raises(UserError, match=r"a/b\.json has another sha256 than in .*one place, one file"):
+        wanted(both)
 
 
-WHOLE = {  # what the server has: (status, body, content length or None), member of the archive or None
-    "a file": ((200, CONTENT, None), None),
-    "a member": ((200, zipped(README="read me", **{"dev.json": CONTENT}), None), "dev.json"),
-}
-BROKEN = {
-    "not there": ((404, b"gone", None), None, "404 Client Error"),
-    "out of order": ((500, b"", None), None, "500 Server Error"),
-    "other bytes": ((200, CONTENT[::-1], None), None, "carries sha256 .*, not "),
-    "a longer file": ((200, CONTENT + b"!", None), None, "carries sha256 .*, not "),
-    "an empty file": ((200, b"", None), None, "carries sha256 .*, not "),
-    "cut short on the way": ((200, CONTENT[:-10], len(CONTENT)), None, "IncompleteRead"),
-    "no such member": ((200, zipped(README="read me"), None), "dev.json", r"no member dev\.json in the archive"),
-    "a bigger member": ((200, zipped(**{"dev.json": CONTENT + b"0" * 10_000_000}), None), "dev.json", "carries sha256 .*, not "),
-    "a torn archive": ((200, torn(zipped(**{"dev.json": os.urandom(2000)})), None), "dev.json", "not a whole zip archive"),
-    "a torn stream": ((200, torn(zipped(**{"dev.json": CONTENT})), None), "dev.json", "not a whole zip archive"),
-    "half an archive": ((200, zipped(**{"dev.json": CONTENT})[:-30], None), "dev.json", "not a whole zip archive"),
-    "no archive": ((200, CONTENT, None), "dev.json", "not a whole zip archive"),
-}
+def test_the_list_says_what_is_there(tmp_path):
+    data = tmp_path / "data"
+    bound = ENTRY.replace("a/b.json", "a/bound") + 'accept = "word"\n'
+    path = write(tmp_path, ENTRY, ENTRY.replace("a/b.json", "a/other"), ENTRY.replace("a/b.json", "a/none"), bound, NEW,
+                 NEW.replace("a/new", "a/mine"), ENTRY.replace("a/b.json", "a/released") + 'profile = "released"\n')
+    (data / "a").mkdir(parents=True)
+    (data / "a" / "b.json").write_bytes(CONTENT)
+    (data / "a" / "other").write_bytes(CONTENT[::-1])
+    (data / "a" / "mine.bin").write_bytes(CONTENT)
+    heading, _, *rows, last = listing([path], data, "tiny").splitlines()
+    states = {row.split("  ")[0]: row for row in rows}
+    for name, state in {"a/b.json": "there", "a/other": "another file", "a/none": "missing", "a/bound": "missing, ACCEPT=word",
+                        "a/new.bin": "missing, to record", "a/mine.bin": "there, not recorded"}.items():
+        assert f"  {state}  " in states[name] and "MIT" in states[name]
+    assert "a/released" not in states and heading.split() == ["file", "bytes", "state", "profile", "licence", "source"]
+    assert "<= 5000" in states["a/new.bin"] and "your own copy" in states["a/new.bin"] and last == "5 of 6 to fetch, 0.0 MB at most"
 
 
-def source(server, answer, member, path="/file"):
-    address, answers = server
-    answers[path] = answer
-    return {"url": f"{address}{path}", **({"member": member} if member else {})}
+MANIFESTS = sorted(ROOT.glob("models/*/assets.toml"))
 
 
-@pytest.mark.parametrize("answer, member", WHOLE.values(), ids=WHOLE)
-def test_a_source_that_answers(tmp_path, server, answer, member):
-    url = source(server, answer, member)
-    [line] = fetch([asset(sources=[url])], tmp_path, None)
-    assert (tmp_path / "corpus" / "dev.json").read_bytes() == CONTENT
-    assert line.endswith(f": from {url['url']}") and os.listdir(tmp_path / "corpus") == ["dev.json"]
+def test_all_models_manifests_agree():
+    """The sources and revisions that the issue of each model names."""
+    assets = {asset.to: asset for asset in wanted(MANIFESTS)}
+    assert assets["bert-base-cased-finetuned-sst2/pytorch_model.bin"].sources[0]["revision"] == "e3a2a13efbaaf56afd02eb7333952ea22a693c45"
+    for asset in assets.values():
+        assert asset.licence and all(not address(source).startswith("http:") for source in asset.sources)
+    bound = {asset.to for asset in assets.values() if asset.accept}
+    assert bound <= {f"conll2003/{part}.txt" for part in ("train", "valid", "test")}
 
 
-@pytest.mark.parametrize("answer, member, reason", BROKEN.values(), ids=BROKEN)
-def test_a_source_that_is_broken_leaves_nothing(tmp_path, server, answer, member, reason):
-    with pytest.raises(Unavailable, match=rf"dev\.json cannot be fetched \(http.*{reason}.*LOCAL=folder"):
-        fetch([asset(sources=[source(server, answer, member)])], tmp_path, None)
-    assert os.listdir(tmp_path / "corpus") == []
-
-
-@pytest.mark.parametrize("answer, member, reason", BROKEN.values(), ids=BROKEN)
-def test_the_next_source_is_tried(tmp_path, server, answer, member, reason):
-    broken, whole = source(server, answer, member), source(server, *WHOLE["a file"], path="/mirror")
-    [line] = fetch([asset(sources=[broken, whole])], tmp_path, None)
-    assert line.endswith("/mirror") and os.listdir(tmp_path / "corpus") == ["dev.json"]
-
-
-def test_only_the_profiles_own_files_are_fetched(tmp_path):
-    wanted = dataclasses.replace(asset(), profile="released")
-    assert fetch([wanted], tmp_path / "data", None, "tiny") == []
-    with pytest.raises(Unavailable):
-        fetch([wanted], tmp_path / "data", None, "released")
-
-
-def test_a_file_without_a_digest_is_never_fetched(tmp_path, server):
-    unknown = dataclasses.replace(asset(sources=[source(server, *WHOLE["a file"])]), sha256="", size=0)
-    with pytest.raises(UserError, match=r"no known sha256 and is not fetched unverified; put it there yourself, from http"):
-        fetch([unknown], tmp_path, None)
-    place = tmp_path / unknown.to
-    place.parent.mkdir(parents=True)
-    place.write_bytes(b"anything")
-    assert fetch([unknown], tmp_path, None) == [f"{place}: there, not verified (no sha256 is known)"]
-
-
-def test_nobody_listens(tmp_path):
-    with pytest.raises(Unavailable, match=r"cannot be fetched .*refused"):
-        fetch([asset(sources=[{"url": "http://127.0.0.1:9/file"}])], tmp_path, None)
-
-
-ENTRY = """
-[[file]]
-to = "{to}"
-sha256 = "00"
-size = 3
-licence = "MIT"
-sources = [{{ url = "http://a/b.zip", member = "c" }}]
-"""
-
-
-def test_manifest(tmp_path):
-    (tmp_path / "assets.toml").write_text(ENTRY.format(to="a/b.json"))
-    assert manifest(tmp_path / "assets.toml") == [Asset("a/b.json", "00", 3, "MIT", ({"url": "http://a/b.zip", "member": "c"},))]
-    (tmp_path / "assets.toml").write_text("")
-    assert manifest(tmp_path / "assets.toml") == []
-
-
-@pytest.mark.parametrize("to", ["../b.json", "a/../../b.json", "/etc/passwd", "a/.."])
-def test_no_asset_leaves_the_data_folder(tmp_path, to):
-    (tmp_path / "assets.toml").write_text(ENTRY.format(to=to))
-    with pytest.raises(UserError, match=r"leaves data/"):
-        manifest(tmp_path / "assets.toml")
-
-
-@pytest.mark.parametrize("text, reason", [("[[file]\n", "is no TOML"), ('[[file]]\nto = "a"\n', "has no licence")])
-def test_a_broken_manifest_is_named(tmp_path, text, reason):
-    (tmp_path / "assets.toml").write_text(text)
-    with pytest.raises(UserError, match=rf"assets\.toml {reason}"):
-        manifest(tmp_path / "assets.toml")
+def test_a_folder_with_only_a_manifest_is_no_model():
+    makefile = (ROOT / "Makefile").read_text()
+    assert "MODELS := $(sort $(patsubst models/%/Makefile,%,$(wildcard models/*/Makefile)))" in makefile

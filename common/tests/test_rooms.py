@@ -12,7 +12,8 @@ STANDIN = ROOT / "common" / "standin"
 GROUND = {"errors", "files", "command"}
 ROOMS = {  # module of npukit: (modules it may import, third-party packages it may import)
     "__init__": (set(), set()),
-    "__main__": ({"command", "errors", "stage", "ragged", "report", "assets", "device", "why"}, set()),
+    "__main__": ({"command", "errors", "stage", "ragged", "report", "assets", "fetch", "bundle", "publish", "stores",
+                  "device", "why"}, set()),
     "errors": (set(), set()),
     "command": ({"errors"}, {"tqdm"}),
     "files": ({"errors"}, set()),
@@ -33,7 +34,16 @@ ROOMS = {  # module of npukit: (modules it may import, third-party packages it m
     "performance": (GROUND, set()),
     "provenance": (GROUND, set()),
     "report": (GROUND | {"fidelity", "performance", "provenance"}, {"jsonschema"}),
-    "assets": (GROUND, {"requests"}),
+    "locks": (set(), set()),
+    "stores": (GROUND, {"boto3", "botocore"}),
+    "sources": (GROUND | {"stores"}, {"botocore", "requests", "urllib3"}),
+    "download": (GROUND | {"sources"}, set()),
+    "archives": (set(), set()),
+    "forms": ({"errors"}, {"h5py", "safetensors"}),
+    "assets": (GROUND | {"locks", "report", "sources"}, set()),
+    "fetch": (GROUND | {"archives", "assets", "download", "forms", "locks", "sources"}, set()),
+    "bundle": (GROUND | {"archives", "assets", "stores"}, set()),
+    "publish": (GROUND | {"report", "stores"}, set()),
 }
 OWN_ROOMS = {"npukit", "standin", "ais_bench", "aclruntime"}
 SCRIPTS = {"preprocess", "pth2onnx", "modify_onnx", "postprocess"}
