@@ -91,8 +91,7 @@ def bundle(parser, arguments) -> None:
     from npukit.assets import wanted
 
     args = asset_options(parser).parse_args(arguments)
-    bundle.pack(wanted(args.manifests, args.profile), args.data, args.bundle)
-    print(f"{args.bundle}: {args.bundle.stat().st_size / 1e6:.1f} MB, read back and verified")
+    print("\n".join(bundle.pack(wanted(args.manifests, args.profile), args.data, args.bundle)))
 
 
 def unbundle(parser, arguments) -> None:

@@ -167,8 +167,13 @@ def listing(manifests: Iterable[Path], data: Path, profile: str | None) -> str:
         if found != "there":
             missing.append(asset)
         rows.append((asset.to, str(asset.size or f"<= {asset.most}"), found, asset.profile or "", asset.licence, places(asset)))
-    total = sum(asset.most for asset in missing)
-    return f"{aligned(rows)}\n{len(missing)} of {len(rows) - 1} to fetch, {total / 1e6:.1f} MB at most"
+    return f"{aligned(rows)}\n{len(missing)} of {len(rows) - 1} to fetch, {room(missing) / 1e6:.1f} MB at most, archives included"
+
+
+def room(assets: list[Asset]) -> int:
+    """Return the bytes that these files may take, and the archives that carry them while they are unpacked."""
+    archives = {source["url"]: source["most"] for asset in assets for source in asset.sources[:1] if "member" in source}
+    return sum(asset.most for asset in assets) + sum(archives.values())
 
 
 def state(asset: Asset, place: Path) -> str:

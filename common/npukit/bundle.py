@@ -17,11 +17,14 @@ INDEX_MOST = 16 << 20  # bytes
 REMEDY = "make room, or name another place"
 
 
-def pack(wanted: list[Asset], data: Path, bundle: Path) -> None:
-    """Write a bundle of assets that are all there, and read it back.
+def pack(wanted: list[Asset], data: Path, bundle: Path) -> list[str]:
+    """Write a bundle of assets that are all there, and read it back; return a line that tells of it.
 
+    What is bound to a licence and not there is left out, as fetch leaves it out, and told of.
     raises  UserError, naming what is missing or not verified
     """
+    left_out = [asset for asset in wanted if asset.accept and not (data / asset.to).exists()]
+    wanted = [asset for asset in wanted if asset not in left_out]
     if missing := [asset.to for asset in wanted if not asset.is_at(data / asset.to)]:
         raise UserError(f"{data} does not have {', '.join(missing)}, or not as recorded; make fetch brings and records them")
     index = {"schema": 1, "files": [{"to": a.to, "sha256": a.sha256, "size": a.size, "licence": a.licence} for a in wanted]}
@@ -34,6 +37,8 @@ def pack(wanted: list[Asset], data: Path, bundle: Path) -> None:
                     tar.addfile(entry(asset.to, asset.size), file)
                 bar.update(asset.size)
         verify(new, index["files"])
+    told = [f"{data / asset.to}: not there, left out: {asset.licence}" for asset in left_out]
+    return [*told, f"{bundle}: {bundle.stat().st_size / 1e6:.1f} MB, read back and verified"]
 
 
 def entry(name: str, size: int) -> tarfile.TarInfo:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from npukit import archives, forms
-from npukit.assets import Asset, lock_of, record
+from npukit.assets import Asset, lock_of, record, room
 from npukit.download import Download, Stopped
 from npukit.errors import Unavailable, UserError
 from npukit.files import aside, disk_room, sha256
@@ -28,17 +28,18 @@ def fetch(wanted: list[Asset], data: Path, local: Path | None = None, mirror: st
     """Bring every wanted file to its place below data/ and tell, a line a file, where it came from.
 
     local, mirror  tried first, and believed by digest alone: any file below the folder; the same path below the mirror's address
-    accept         the words with which the user says that he may have what is bound to a licence
+    accept         the words with which the user says that he may have what is bound to a licence; without its word such a file is
+                   left out, and told of
     raises         UserError, Unavailable, after all that can be had is there, naming the rest and what to do
     """
     run = Fetch(data, frozenset(accept), tell)
     missing = run.from_local([asset for asset in wanted if not run.is_there(asset)], local)
-    allowed = [asset for asset in missing if not asset.accept or asset.accept in run.accept]
-    require_room(allowed, data, mirror)
+    missing = [asset for asset in missing if run.is_allowed(asset)]
+    require_room(missing, data)
     if mirror:
-        run.round([Unit(None, f"{mirror.rstrip('/')}/{asset.to}", [asset]) for asset in allowed if asset.sha256])
-    for rank in range(max((len(asset.sources) for asset in allowed), default=0)):
-        run.round(units([asset for asset in allowed if asset.to not in run.done and rank < len(asset.sources)], rank))
+        run.round([Unit(None, f"{mirror.rstrip('/')}/{asset.to}", [asset]) for asset in missing if asset.sha256])
+    for rank in range(max((len(asset.sources) for asset in missing), default=0)):
+        run.round(units([asset for asset in missing if asset.to not in run.done and rank < len(asset.sources)], rank))
     if rest := [asset for asset in missing if asset.to not in run.done]:
         raise run.verdict(rest, len(wanted))
 
@@ -68,12 +69,10 @@ def units(assets: list[Asset], rank: int) -> list[Unit]:
     return list(found.values())
 
 
-def require_room(assets: list[Asset], data: Path, mirror: str | None) -> None:
+def require_room(assets: list[Asset], data: Path) -> None:
     """Raise UserError where the disk has less room than the files and the archives that carry them may take."""
-    carriers = {} if mirror else {source["url"]: source["most"] for asset in assets for source in asset.sources[:1] if "member" in source}
-    needed = sum(asset.most for asset in assets) + sum(carriers.values())
     data.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(data).free
+    needed, free = room(assets), shutil.disk_usage(data).free
     if needed > free:
         raise UserError(f"{data} has {free / 1e6:.1f} MB free, and what is to be fetched may take {needed / 1e6:.1f} MB; {REMEDY}")
 
@@ -103,6 +102,14 @@ class Fetch:
             self.finish(asset, "there")
         return asset.to in self.done
 
+    def is_allowed(self, asset: Asset) -> bool:
+        """Return whether the asset may be downloaded; tell of it if it may not."""
+        if asset.accept in (None, *self.accept):
+            return True
+        self.tell(f"{self.data / asset.to}: left out: {asset.licence}. Put your own copy there, or say with ACCEPT={asset.accept} that "
+                  "you may have it, and it is downloaded")
+        return False
+
     def from_local(self, assets: list[Asset], folder: Path | None) -> list[Asset]:
         """Copy what a folder has, whatever it is called there; return what it has not."""
         if folder is None:
@@ -131,8 +138,8 @@ class Fetch:
     def round(self, downloads: list[Unit]) -> None:
         """Do these downloads, WORKERS at a time."""
         with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-            running = [pool.submit(self.bring, unit) for unit in downloads]
             try:
+                running = [pool.submit(self.bring, unit) for unit in downloads]
                 for future in concurrent.futures.as_completed(running):
                     future.result()
             finally:
@@ -240,16 +247,10 @@ class Fetch:
         """Return the error that names the files which are not in place, under their reasons, and what to do."""
         reasons = {}
         for asset in rest:
-            reasons.setdefault(self.why(asset), []).append(asset.to)
+            reasons.setdefault("; ".join(self.problems.get(asset.to, ["it has no source"])), []).append(asset.to)
         lines = [line for why, names in reasons.items() for line in (f"  {why}:", *(f"    {name}" for name in names))]
         known = sum(1 for asset in rest if asset.sha256)
         remedies = [*(["put a file of the same content anywhere below a folder and run make LOCAL=folder fetch"] if known else []),
                     *([f"put your own copy in its place below {self.data}, and its digest is recorded"] if known < len(rest) else [])]
         error = Unavailable if any(asset.to in self.problems for asset in rest) else UserError
         return error("\n".join([f"{len(rest)} of {of} files are not there", *lines, f"What you can do: {'; '.join(remedies)}"]))
-
-    def why(self, asset: Asset) -> str:
-        """Return why a file is not in place."""
-        if asset.accept and asset.accept not in self.accept:
-            return f"{asset.licence}. With ACCEPT={asset.accept} you say that you may have it, and it is downloaded"
-        return "; ".join(self.problems.get(asset.to, ["it has no source"]))

@@ -70,6 +70,13 @@ def test_what_is_missing_or_not_recorded_is_not_packed(tmp_path, bundle):
     assert os.listdir(tmp_path / "b") == ["bundle.tar"]
 
 
+def test_what_is_bound_to_a_licence_and_not_there_is_left_out(tmp_path, bundle):
+    bound = Asset("bound/a.txt", "research only", (), tmp_path / "assets.lock", 9, accept="word")
+    told = pack([*assets(tmp_path), bound], tmp_path / "from", tmp_path / "again.tar")
+    assert told[0] == f"{tmp_path}/from/bound/a.txt: not there, left out: research only"
+    assert (tmp_path / "again.tar").read_bytes() == bundle.read_bytes()
+
+
 def rebuilt(bundle, change):
     """Write the bundle anew; `change` may alter its members, {name: content}, the index read as JSON."""
     with tarfile.open(bundle) as tar:
