@@ -101,7 +101,8 @@ ifneq (,$(filter $(STAGES) all reports train,$(MAKECMDGOALS)))
 $(call missing,$(CORPUS),`make MODEL=$(model) fetch` brings it and `make LOCAL=folder MODEL=$(model) fetch` takes it from a folder)
 endif
 ifneq (,$(filter $(STAGES) all reports,$(MAKECMDGOALS)))
-$(call missing,$(filter-out random,$(CHECKPOINT)) $(VOCAB),it is what CHECKPOINT= or VOCAB= names)
+$(call missing,$(filter-out random,$(CHECKPOINT)) $(VOCAB),it is what CHECKPOINT= or VOCAB= names; \
+	`make PROFILE=$(PROFILE) MODEL=$(model) fetch` brings what is released)
 endif
 
 export PATH := $(VENV)/bin:$(if $(standin),$(root)/common/standin/bin:)$(PATH)

@@ -17,8 +17,8 @@ from npukit.files import sha256, write_json
 from npukit.stores import Bucket, Folder, digest
 
 INDEX = "index.json"
-STAGES = ("postprocess", "perf", "infer", "atc", "modify_onnx")
-KEPT = ("postprocess/*", "*/log.txt", "*/record.json", "*/ledger.json", "*/outputs_summary.json", "*/*.om")
+KEPT = ("postprocess/*", "*/log.txt", "*/*.json", "*/*.om")  # of a run's stages; not what goes in and comes out of the device
+SHARED = ("inputs/log.txt", "inputs/record.json", "pth2onnx/log.txt", "pth2onnx/*.json")  # of the stages that all batch sizes share
 
 
 def publish(run: Path, store: Folder | Bucket) -> str:
@@ -52,10 +52,10 @@ def put_index(index: dict, store: Folder | Bucket, key: str) -> bool:
 
 
 def kept(run: Path) -> dict[str, Path]:
-    """Return the files of a run that are published, by their path in it; those of the stages that all batch sizes share included."""
-    shared = [run.parent / stage / name for stage in ("inputs", "pth2onnx") for name in ("log.txt", "record.json", "ledger.json")]
-    own = [file for pattern in KEPT for file in run.glob(pattern) if file.parent.name in STAGES]
-    files = {f"{file.parent.name}/{file.name}": file for file in [*own, *shared] if file.is_file()}
+    """Return the files of a run that are published, by their path in it; failed and unfinished stages are none."""
+    found = [*(file for pattern in KEPT for file in run.glob(pattern)), *(file for pattern in SHARED for file in run.parent.glob(pattern))]
+    files = {f"{file.parent.name}/{file.name}": file for file in found
+             if file.is_file() and not file.parent.name.endswith(".failed") and not file.parent.name.startswith(".")}
     return dict(sorted(files.items()))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from npukit.errors import UserError
-from npukit.stores import client, local_path, split
+from npukit.stores import client, local_path, split, verdict
 
 HUB = "https://huggingface.co"
 TIMEOUT = (10, 30)  # seconds, until there is a connection and between two pieces
@@ -160,13 +160,9 @@ def ask_s3(url: str, start: int, tag: str | None) -> Answer:
     bucket, key = split(url)
     try:
         answer = client().get_object(Bucket=bucket, Key=key, **({"Range": f"bytes={start}-"} if start else {}))
-    except ClientError as error:
-        code, status = error.response["Error"].get("Code", ""), error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
-        raise (Broken if status >= 500 or status == 429 else Refused)(f"answers {status} {code}") from None
-    except BotoCoreError as error:
-        kind = type(error).__name__
-        lacks = any(word in kind for word in ("Credential", "Profile", "Region", "Param"))
-        raise Refused(f"cannot be asked ({kind})") if lacks else Broken(f"cannot be reached ({kind})", silent=True) from None
+    except (ClientError, BotoCoreError) as error:
+        said, again = verdict(error)
+        raise Broken(said, silent=isinstance(error, BotoCoreError)) if again else Refused(said) from None
     if start and tag and answer["ETag"] != tag:
         return ask_s3(url, 0, None)
     begin, total = (start, int(answer["ContentRange"].rpartition("/")[2])) if "ContentRange" in answer else (0, answer["ContentLength"])

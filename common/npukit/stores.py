@@ -41,21 +41,26 @@ def client():
 @contextlib.contextmanager
 def answers(what: str) -> Iterator[None]:
     """Turn what boto3 raises into the errors of the house; `what` names what was being done, secrets and addresses left out."""
-    from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
-    except ClientError as error:
+    except (ClientError, BotoCoreError) as error:
+        said, again = verdict(error)
+        if again:
+            raise Unavailable(f"{what}: the store {said}; try again later, or look at AWS_ENDPOINT_URL") from None
+        raise UserError(f"{what}: the store {said}; look at the bucket's name, at AWS_REGION and at your credentials "
+                        "(AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)") from None
+
+
+def verdict(error: Exception) -> tuple[str, bool]:
+    """Return what an error of botocore's means, addresses and secrets left out, and whether asking again may help."""
+    if hasattr(error, "response"):
         code, status = error.response["Error"].get("Code", ""), error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
-        if status >= 500 or status == 429 or code == "SlowDown":
-            raise Unavailable(f"{what}: the store answers {status} {code}") from None
-        raise UserError(f"{what}: the store answers {status} {code}; look at the bucket's name, its region and your credentials") from None
-    except (BotoCoreError, Boto3Error) as error:
-        kind = type(error).__name__
-        if "Credential" in kind or "Profile" in kind or "Region" in kind:
-            raise UserError(f"{what}: {kind}; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_REGION") from None
-        raise Unavailable(f"{what}: {kind}") from None
+        return f"answers {status} {code}", status >= 500 or status == 429
+    kind = type(error).__name__
+    mendable = any(word in kind for word in ("Credential", "Profile", "Region", "Param", "Config"))
+    return (f"cannot be asked ({kind})", False) if mendable else (f"cannot be reached ({kind})", True)
 
 
 def split(url: str) -> tuple[str, str]:

@@ -138,6 +138,24 @@ def test_a_mirror_that_is_a_bucket(tmp_path, monkeypatch):
     stores.client.cache_clear()
 
 
+def test_a_bucket_that_breaks_off_and_is_busy(tmp_path, server, monkeypatch):
+    """The server of the web tests, asked as an object store."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    for name, value in {"AWS_ENDPOINT_URL": server.url(""), "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
+                        "AWS_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    stores.client.cache_clear()
+    cut = whole(CONTENT, until=70_000)
+    server.gives(status(503), cut, status(503), cut, whole(CONTENT), path="/mirror/corpus/dev.tsv")
+    bring([asset()], tmp_path, mirror="s3://mirror")
+    assert server.ranges("/mirror/corpus/dev.tsv")[:2] == [None, None] and left(tmp_path) == {"corpus/dev.tsv"}
+    assert server.ranges("/mirror/corpus/dev.tsv")[2].startswith("bytes=")
+    server.gives(status(503), path="/mirror/corpus/dev.tsv")
+    with pytest.raises(Unavailable, match=r"s3://mirror/corpus/dev\.tsv: answers 503 .*4 times in a row"):
+        bring([asset()], tmp_path / "other", mirror="s3://mirror")
+    stores.client.cache_clear()
+
+
 # --- Sources ----------------------------------------------------------------------------------------------------------
 
 BAD = {

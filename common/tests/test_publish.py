@@ -66,7 +66,8 @@ def run(make_run):  # noqa: F811
     folder = make_run()
     written(folder)
     for name, content in {"postprocess/log.txt": "a log", "infer/outputs/0_0.bin": "raw", "atc/model.om": "an om",
-                          "atc.failed/log.txt": "no", "../inputs/log.txt": "a log", "../pth2onnx/toy.onnx": "big"}.items():
+                          "atc.failed/log.txt": "no",
+                          ".perf.7.new/log.txt": "no", "../inputs/log.txt": "a log", "../pth2onnx/toy.onnx": "big"}.items():
         place = (folder / name).resolve()
         place.parent.mkdir(exist_ok=True)
         place.write_text(content)
@@ -75,7 +76,7 @@ def run(make_run):  # noqa: F811
 
 SENT = {"postprocess/report.json", "postprocess/predictions.jsonl", "postprocess/log.txt", "postprocess/record.json",
         "infer/outputs_summary.json", "infer/record.json", "atc/model.om", "atc/record.json", "perf/log.txt", "perf/record.json",
-        "inputs/log.txt", "inputs/record.json", "pth2onnx/ledger.json", "pth2onnx/record.json"}
+        "inputs/log.txt", "inputs/record.json", "pth2onnx/ledger.json", "pth2onnx/record.json", "pth2onnx/weights.json"}
 
 
 def place_of(destination):
@@ -204,7 +205,7 @@ def test_a_store_that_does_not_answer(run, s3, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     stores.client.cache_clear()
-    with pytest.raises(Unavailable, match=r"s3://nobody/a.*: EndpointConnectionError$"):
+    with pytest.raises(Unavailable, match=r"s3://nobody/a.*: the store cannot be reached \(EndpointConnectionError\); try again"):
         publish.publish(run, store("s3://nobody/a"))
     stores.client.cache_clear()
 
@@ -215,7 +216,7 @@ def test_no_credentials(run, s3, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     stores.client.cache_clear()
-    with pytest.raises(UserError, match=r"NoCredentialsError; set AWS_PROFILE, or AWS_ACCESS_KEY_ID"):
+    with pytest.raises(UserError, match=r"cannot be asked \(NoCredentialsError\).*\(AWS_PROFILE, or AWS_ACCESS_KEY_ID"):
         publish.verify(store("s3://bucket/a"))
     stores.client.cache_clear()
 
