@@ -10,7 +10,7 @@ from npukit.archives import Wanted, take
 from npukit.assets import Asset, is_inside, record
 from npukit.command import byte_progress
 from npukit.errors import UserError
-from npukit.files import aside, disk_room, sha256
+from npukit.files import aside, disk_room, require_room, sha256
 
 INDEX = "npukit-bundle.json"
 INDEX_MOST = 16 << 20  # bytes
@@ -29,6 +29,7 @@ def pack(wanted: list[Asset], data: Path, bundle: Path) -> list[str]:
         raise UserError(f"{data} does not have {', '.join(missing)}, or not as recorded; make fetch brings and records them")
     index = {"schema": 1, "files": [{"to": a.to, "sha256": a.sha256, "size": a.size, "licence": a.licence} for a in wanted]}
     content = json.dumps(index, indent=1).encode()
+    require_room(bundle.parent, sum(asset.size for asset in wanted), REMEDY)
     with disk_room(bundle.parent, REMEDY), aside(bundle) as new:
         with tarfile.open(new, "w") as tar, byte_progress(bundle.name, sum(asset.size for asset in wanted)) as bar:
             tar.addfile(entry(INDEX, len(content)), io.BytesIO(content))
@@ -71,6 +72,7 @@ def unpack(bundle: Path, assets: list[Asset], data: Path) -> list[str]:
     for file in files:
         refuse_stranger(bundle, file, known.get(file["to"]))
     wanted = {file["to"]: file for file in files if not is_whole(file, data / file["to"])}
+    require_room(data, sum(file["size"] for file in wanted.values()), REMEDY)
     places = {to: (data / to).with_name(f".{Path(to).name}.new") for to in wanted}
     try:
         for place in places.values():

@@ -10,14 +10,15 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from npukit import archives, forms
 from npukit.assets import Asset, lock_of, record, room
 from npukit.download import Download, Stopped
 from npukit.errors import Unavailable, UserError
-from npukit.files import aside, disk_room, sha256
+from npukit.files import aside, disk_room, require_room, sha256
 from npukit.locks import hold
-from npukit.sources import Refused, Silent, address, origin, shown
+from npukit.sources import SCHEMES, Refused, Silent, address, below, origin, shown
 
 WORKERS = 4
 REMEDY = "make room, or name another place with DATA=, and fetch again: what has come is kept"
@@ -32,12 +33,14 @@ def fetch(wanted: list[Asset], data: Path, local: Path | None = None, mirror: st
                    left out, and told of
     raises         UserError, Unavailable, after all that can be had is there, naming the rest and what to do
     """
+    if mirror and urlsplit(mirror).scheme not in SCHEMES:
+        raise UserError("MIRROR= is no address; give https://..., s3://bucket/prefix or file:///folder")
     run = Fetch(data, frozenset(accept), tell)
     missing = run.from_local([asset for asset in wanted if not run.is_there(asset)], local)
     missing = [asset for asset in missing if run.is_allowed(asset)]
-    require_room(missing, data)
+    require_room(data, room(missing), REMEDY)
     if mirror:
-        run.round([Unit(None, f"{mirror.rstrip('/')}/{asset.to}", [asset]) for asset in missing if asset.sha256])
+        run.round([Unit(None, below(mirror, asset.to), [asset]) for asset in missing if asset.sha256])
     for rank in range(max((len(asset.sources) for asset in missing), default=0)):
         run.round(units([asset for asset in missing if asset.to not in run.done and rank < len(asset.sources)], rank))
     if rest := [asset for asset in missing if asset.to not in run.done]:
@@ -67,14 +70,6 @@ def units(assets: list[Asset], rank: int) -> list[Unit]:
         unit.assets.append(asset)
         unit.members += (source["member"],)
     return list(found.values())
-
-
-def require_room(assets: list[Asset], data: Path) -> None:
-    """Raise UserError where the disk has less room than the files and the archives that carry them may take."""
-    data.mkdir(parents=True, exist_ok=True)
-    needed, free = room(assets), shutil.disk_usage(data).free
-    if needed > free:
-        raise UserError(f"{data} has {free / 1e6:.1f} MB free, and what is to be fetched may take {needed / 1e6:.1f} MB; {REMEDY}")
 
 
 class Fetch:
@@ -122,18 +117,16 @@ class Fetch:
             if path.is_file() and path.stat().st_size in sizes:
                 files.setdefault(path.stat().st_size, []).append(path)
         for asset in assets:
-            for path in files.get(asset.size, ()):
-                if sha256(path) == asset.sha256 and self.copied(path, asset):
-                    break
+            if found := next((path for path in files.get(asset.size, ()) if sha256(path) == asset.sha256), None):
+                self.copy(found, asset)
         return [asset for asset in assets if asset.to not in self.done]
 
-    def copied(self, path: Path, asset: Asset) -> bool:
+    def copy(self, path: Path, asset: Asset) -> None:
         with disk_room(self.data, REMEDY), aside(self.data / asset.to) as new:
             shutil.copyfile(path, new)
             if not asset.is_at(new):
                 raise UserError(f"{path} has changed while it was copied, or the disk of {self.data} is damaged")
         self.finish(asset, f"from {path}")
-        return True
 
     def round(self, downloads: list[Unit]) -> None:
         """Do these downloads, WORKERS at a time."""

@@ -31,6 +31,14 @@ def aside(path: Path) -> Iterator[Path]:
         new.unlink(missing_ok=True)
 
 
+def require_room(folder: Path, needed: int, remedy: str) -> None:
+    """Make a folder; raise UserError, with the remedy, where its disk has less than these bytes free."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(f"{folder} has {free / 1e6:.1f} MB free, and {needed / 1e6:.1f} MB may be needed; {remedy}")
+
+
 @contextlib.contextmanager
 def disk_room(folder: Path, remedy: str) -> Iterator[None]:
     """Turn a full disk, met while the block writes below `folder`, into a UserError with the remedy."""

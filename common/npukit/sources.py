@@ -58,6 +58,12 @@ def address(source: dict) -> str:
     return f"{endpoint}/{source['hub']}/resolve/{source['revision']}/{quote(source['path'])}"
 
 
+def below(url: str, path: str) -> str:
+    """Return the URL of a path below another URL, whose query stays what it was."""
+    parts = urlsplit(url)
+    return parts._replace(path=f"{parts.path.rstrip('/')}/{path}").geturl()
+
+
 def shown(url: str) -> str:
     """Return a URL as messages may show it: no user, no password, no query, for there are secrets in those."""
     parts = urlsplit(url)

@@ -130,6 +130,17 @@ def test_half_a_bundle_brings_nothing(tmp_path, bundle, part):
     assert not (tmp_path / "to").exists() or files(tmp_path / "to") == {}
 
 
+def test_a_disk_that_is_too_small(tmp_path, bundle, small_disk, monkeypatch):
+    (small_disk / "full").write_bytes(bytes(900_000))
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"small.* MB may be needed; make room|the disk of .*small.* is full; make room"):
+            pack(assets(tmp_path), tmp_path / "from", small_disk / "bundle.tar")
+        with pytest.raises(UserError, match=r"small.* MB may be needed; make room|the disk of .*small.* is full; make room"):
+            unpack(bundle, assets(tmp_path), small_disk / "data")
+        assert set(files(small_disk)) == {"full"}
+        monkeypatch.setattr("npukit.bundle.require_room", lambda *_: None)  # somebody else fills it meanwhile
+
+
 def test_no_bundle(tmp_path):
     with pytest.raises(UserError, match=r"there is no bundle .*none\.tar; make bundle writes one"):
         unpack(tmp_path / "none.tar", [], tmp_path)

@@ -112,6 +112,14 @@ def test_a_mirror_comes_first_and_is_believed_by_digest_alone(tmp_path, server):
     assert "/mirror/corpus/new.tsv" not in [path for path, _ in server.asked], "what has no digest yet is not taken from a mirror"
 
 
+def test_a_mirror_that_is_signed_for_as_a_whole(tmp_path, server):
+    server.gives(whole(CONTENT), path="/mirror/corpus/dev.tsv?sig=seCret")
+    assert bring([asset()], tmp_path, mirror=server.url("/mirror/?sig=seCret")) == [
+        f"{tmp_path}/corpus/dev.tsv: from {server.url('/mirror/corpus/dev.tsv')}"]
+    with pytest.raises(UserError, match=r"MIRROR= is no address; give https"):
+        bring([asset()], tmp_path, mirror="/a/folder")
+
+
 def test_a_mirror_that_is_a_folder(tmp_path):
     (tmp_path / "copy/corpus").mkdir(parents=True)
     (tmp_path / "copy/corpus/dev.tsv").write_bytes(CONTENT)
@@ -281,21 +289,9 @@ def test_what_is_bound_to_a_licence_waits_for_the_users_word(tmp_path, server):
 
 def test_room_is_asked_for_before_anything_is_fetched(tmp_path, server):
     huge = dataclasses.replace(new(tmp_path, server.gives(whole(CONTENT))), most=10**16)
-    with pytest.raises(UserError, match=r"MB free, and what is to be fetched may take 10000000000\.0 MB; make room, or name another place"):
+    with pytest.raises(UserError, match=r"MB free, and 10000000000\.0 MB may be needed; make room, or name another place"):
         bring([huge], tmp_path)
     assert server.asked == []
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 1 MiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"a small disk is root's to make: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 def test_a_disk_that_fills_up_is_named_and_what_has_come_is_kept(tmp_path, small_disk, server, monkeypatch):

@@ -1,0 +1,16 @@
+"""What several tests are given."""
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 1 MiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"a small disk is root's to make: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
