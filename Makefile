@@ -12,6 +12,7 @@
 #   DEVICE   the chip's number, default 0
 #   V=1      show the commands and all that they print
 #   ENGINE   docker, podman or none; found by trying. LOCAL=folder for fetch: take files from there by digest
+#   ACCEPT   for fetch: terms that you accept, such as conll2003
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -35,6 +36,7 @@ ENGINE ?=
 DATA ?= $(root)/data
 OUT_ROOT ?= $(root)/out
 LOCAL ?=
+ACCEPT ?=
 
 $(if $(filter auto,$(SOC)),$(eval override SOC := $(chip)))
 $(foreach m,$(or $(filter-out $(MODELS),$(MODEL)),$(if $(strip $(MODEL)),,'')),$(error there is no model $m; there are: $(MODELS)))
@@ -62,7 +64,7 @@ $(info $(if $(engine),running in $(image) with $(engine),running on this machine
 endif
 
 # Inside a container `make` is a word, not $(MAKE): -n must print the job, not start it.
-handed_on = LOOP SEQ_LENS GEARS ATC_FLAGS ON_BAD_INPUT V
+handed_on = LOOP SEQ_LENS GEARS ROUTE RECIPE ATC_FLAGS ON_BAD_INPUT V
 settings = BS='$(BS)' PROFILE=$(PROFILE) SOC=$(SOC) STANDIN=$(STANDIN) $(foreach v,$(handed_on),$(if $(value $v),$v='$($v)'))
 container = $(engine) run --rm --network none --user "$$(id -u):$$(id -g)" -v $(DATA):/npukit/data:ro -v $(OUT_ROOT):/npukit/out $(image)
 
@@ -87,7 +89,7 @@ all: $(jobs) ## every stage of every model, then the table; fails if a gate does
 setup: $(VENV)/ready ## make .venv, as the first use of anything does
 
 fetch: $(VENV)/ready ## bring the released corpora to data/, by digest (the only target that uses the network)
-	$(PYTHON) -m npukit fetch --data $(DATA) --profile $(PROFILE) $(if $(LOCAL),--local $(LOCAL)) $(wildcard $(MODEL:%=models/%/assets.toml))
+	$(PYTHON) -m npukit fetch --data $(DATA) --profile $(PROFILE) $(if $(LOCAL),--local $(LOCAL)) --accept '$(ACCEPT)' $(wildcard $(MODEL:%=models/%/assets.toml))
 
 ledger: $(VENV)/ready ## each form of the network, PyTorch to offline model: metric and closeness
 	@$(PYTHON) -m npukit ledger $(foreach m,$(MODEL),$(foreach n,$(batches),$(wildcard $(folder)/$m/bs$n/postprocess/report.json)))

@@ -73,10 +73,11 @@ def fetch(parser, arguments) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--local", type=Path)
     parser.add_argument("--profile", default="tiny")
+    parser.add_argument("--accept", default="", help="terms that the user accepts, a blank between two")
     parser.add_argument("manifests", type=Path, nargs="+")
     args = parser.parse_args(arguments)
     for manifest in args.manifests:
-        for line in assets.fetch(assets.manifest(manifest), args.data, args.local, args.profile):
+        for line in assets.fetch(assets.manifest(manifest), args.data, args.local, args.profile, args.accept.split()):
             print(line)
 
 

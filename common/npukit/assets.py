@@ -7,12 +7,16 @@
     licence = "..."
     sources = [{ url = "https://...zip", member = "dev.json" }]
     profile = "released"                 only this profile wants it; every one if it is left out
-A file whose sha256 is not known yet has none; it is named with its source, and never fetched unverified.
+    accept = "conll2003"                 bound to terms: never downloaded without ACCEPT=conll2003
+    most = 1_000_000                     bytes that it may have, where sha256 and size are not known
+A file whose sha256 is not known yet has none; it is named with its source, and never fetched unverified, but for one that the user
+accepts.
 """
 import shutil
 import tomllib
 import zipfile
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +35,7 @@ class Asset:
     licence: str
     sources: tuple[dict, ...]
     profile: str | None = None
+    accept: str | None = None
 
 
 def manifest(path: Path) -> list[Asset]:
@@ -38,8 +43,8 @@ def manifest(path: Path) -> list[Asset]:
     try:
         with open(path, "rb") as file:
             entries = tomllib.load(file).get("file", [])
-        assets = [Asset(e["to"], e.get("sha256", ""), e.get("size", 0), e["licence"], tuple(e.get("sources", ())), e.get("profile"))
-                  for e in entries]
+        assets = [Asset(e["to"], e.get("sha256", ""), e.get("size", e.get("most", 0)), e["licence"], tuple(e.get("sources", ())),
+                        e.get("profile"), e.get("accept")) for e in entries]
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is no TOML: {error}") from None
     except KeyError as error:
@@ -50,9 +55,10 @@ def manifest(path: Path) -> list[Asset]:
     return assets
 
 
-def fetch(assets: list[Asset], data: Path, local: Path | None, profile: str = "tiny") -> list[str]:
+def fetch(assets: list[Asset], data: Path, local: Path | None, profile: str = "tiny", accepted: Collection[str] = ()) -> list[str]:
     """Bring every file of a profile to its place, from a local folder (by digest alone) or from its sources; say what was done.
 
+    accepted  the words with which the user accepts terms; what is bound to others is not fetched, only named with its place
     raises  UserError for a file without a digest that is not there; Unavailable, naming file and remedy, where a file can be had
             nowhere or its digest is another
     """
@@ -60,6 +66,9 @@ def fetch(assets: list[Asset], data: Path, local: Path | None, profile: str = "t
     for asset in assets:
         place = data / asset.to
         if asset.profile not in (None, profile):
+            continue
+        if asset.accept and not place.exists():
+            done.append(f"{place}: {fetch_accepted(asset, place, accepted)}")
             continue
         if not asset.sha256:
             if not place.exists():
@@ -78,6 +87,14 @@ def fetch(assets: list[Asset], data: Path, local: Path | None, profile: str = "t
         else:
             done.append(f"{place}: from {download(asset, place)}")
     return done
+
+
+def fetch_accepted(asset: Asset, place: Path, accepted: Collection[str]) -> str:
+    """Download a file that is bound to terms, if the user accepts them; return what was done, or what he can do."""
+    if asset.accept not in accepted:
+        return (f"not there, and not fetched: {asset.licence}. Put your own copy there, or, if you accept these terms, run "
+                f"make ACCEPT={asset.accept} fetch; it takes {asset.sources[0]['url']}")
+    return f"from {download(asset, place)}, not verified (no sha256 is known); it is {sha256(place)}"
 
 
 def is_whole(path: Path, asset: Asset) -> bool:
@@ -102,7 +119,7 @@ def download(asset: Asset, place: Path) -> str:
                 save(source["url"], new)
                 if "member" in source:
                     take_member(new, source["member"], asset)
-                if not is_whole(new, asset):
+                if asset.sha256 and not is_whole(new, asset):
                     raise UserError(f"{source['url']} carries sha256 {sha256(new)}, not {asset.sha256}")
             return source["url"]
         except (requests.RequestException, UserError) as error:
@@ -130,4 +147,6 @@ def take_member(archive: Path, member: str, asset: Asset) -> None:
         raise UserError(f"no member {member} in the archive") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted
         raise UserError(f"not a whole zip archive: {error}") from None
+    if len(content) > asset.size:
+        raise UserError(f"{member} in the archive has more than {asset.size} bytes")
     archive.write_bytes(content)
