@@ -65,8 +65,8 @@ class Run:
 
         metric       the name of the figure that is judged, a key of metrics
         predictions  the file of the answers, whose digest shows whether they depend on the batch size
-        routes       others by which the same samples were run: backend, precision, samples_per_s, metrics, fidelity (None
-                     where PyTorch's answers are to something else) of each
+        routes       others by which the same samples were run, each with its command, backend, precision, samples_per_s,
+                     metrics and fidelity (None where PyTorch's answers are to something else)
         """
         manifest, summary, records = read_json(self.inputs / "manifest.json"), self.summary(), self.records()
         inference = read_json(self.folder / "infer" / "record.json")
