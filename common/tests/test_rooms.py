@@ -33,6 +33,7 @@ ROOMS = {  # module of npukit: (modules it may import, third-party packages it m
     "performance": (GROUND, set()),
     "provenance": (GROUND, set()),
     "report": (GROUND | {"fidelity", "performance", "provenance"}, {"jsonschema"}),
+    "bench": (GROUND, {"numpy"}),
     "assets": (GROUND, {"requests"}),
 }
 OWN_ROOMS = {"npukit", "standin", "ais_bench", "aclruntime"}

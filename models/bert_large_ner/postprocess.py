@@ -86,8 +86,9 @@ def torch_aie(folder: Path, words: np.ndarray, reference: np.ndarray) -> dict:
     result, logits = files.read_json(folder / "result.json"), load(folder / "logits.npy")
     require_fit(logits, words, folder)
     task, same = recipes.task_of(words), result["recipe"] == "npukit"
-    return {"command": files.read_json(folder / "record.json")["command"], "backend": result["backend"], "precision": result["precision"],
-            "samples_per_s": result["samples_per_s"], "metrics": task.metrics(logits), "fidelity": task.compare(logits, reference) if same else None}
+    return {"command": files.read_json(folder / "record.json")["command"],
+            **{name: result[name] for name in ("backend", "precision", "samples_per_s")},
+            "metrics": task.metrics(logits), "fidelity": task.compare(logits, reference) if same else None}
 
 
 if __name__ == "__main__":

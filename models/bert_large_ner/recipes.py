@@ -136,4 +136,5 @@ def task(inputs: Path) -> ledger.Task:
 
 def task_of(words: np.ndarray) -> ledger.Task:
     """Return what logits [samples, L, T] mean for these words: a decision a word, judged by the entities."""
-    return ledger.Task(lambda logits: (logits[words[:, 1], words[:, 2]], words[:, 1]), lambda logits: score(words, predicted(logits, words))[0])
+    return ledger.Task(decisions=lambda logits: (logits[words[:, 1], words[:, 2]], words[:, 1]),
+                       metrics=lambda logits: score(words, predicted(logits, words))[0])

@@ -16,7 +16,8 @@ from conll2003 import TAGS, TYPES, counts, entities, iob2_of, read
 from npukit.errors import BadSample, UserError
 
 TINY = HERE.parents[1] / "data" / "tiny" / "bert_large_ner" / "test.txt"
-RELEASED = next((path for path in (HERE.parents[1] / "data/conll2003/test.txt", corpora.PLACE / "conll2003/test.txt") if path.exists()), None)
+PLACES = [HERE.parents[1] / "data/conll2003/test.txt", corpora.PLACE / "conll2003/test.txt"]
+RELEASED = next(filter(Path.exists, PLACES), None)
 DOCUMENT = "-DOCSTART- -X- -X- O"
 
 
@@ -42,8 +43,8 @@ def tags(path):
 
 
 def test_the_format_as_released(corpus):
-    path = corpus(f"{DOCUMENT}\n\nAda NNP B-NP B-PER\nLovelace NNP I-NP I-PER\n. . O O\n\nDublin NNP B-NP B-LOC\n\n{DOCUMENT}\n\nOslo NNP B-NP B-LOC\n\n")
-    found = read(path)
+    found = read(corpus(f"{DOCUMENT}\n\nAda NNP B-NP B-PER\nLovelace NNP I-NP I-PER\n. . O O\n\nDublin NNP B-NP B-LOC\n\n"
+                        f"{DOCUMENT}\n\nOslo NNP B-NP B-LOC\n\n"))
     assert [s.words for s in found] == [("Ada", "Lovelace", "."), ("Dublin",), ("Oslo",)]
     assert [s.tags for s in found] == [("B-PER", "I-PER", "O"), ("B-LOC",), ("B-LOC",)]
     assert [s.lines for s in found] == [(3, 4, 5), (7,), (11,)] and [s.document for s in found] == [1, 1, 2]
@@ -56,7 +57,8 @@ FORMS = {
     "no last line end": "\n".join(BODY[:-1]), "tabs": "\n".join(BODY).replace(" ", "\t") + "\n",
     "several blanks": "\n".join(BODY).replace(" ", " \t ") + "\n", "blanks at the ends": "\n".join(f" {line} " for line in BODY) + "\n",
     "several blank lines": "\n\n\n".join(["\n".join(BODY[:5]), "\n".join(BODY[6:])]), "no documents": "\n".join(BODY[2:]) + "\n",
-    "documents as in eng.testb": "\n".join(["-DOCSTART- -X- O O", *BODY[1:]]), "a byte order mark": b"\xef\xbb\xbf" + "\n".join(BODY).encode(),
+    "documents as in eng.testb": "\n".join(["-DOCSTART- -X- O O", *BODY[1:]]),
+    "a byte order mark": b"\xef\xbb\xbf" + "\n".join(BODY).encode(),
     "no blank line behind a document": "\n".join([BODY[0], *BODY[2:]])}
 
 
@@ -204,6 +206,7 @@ def test_strictly_read_they_begin_with_b(sentence):
 
 def test_the_generated_corpus_has_the_lengths_of_the_real_one(tmp_path, monkeypatch):
     import scripts
+
     from npukit import wordpiece
 
     bench_corpus = scripts.load(HERE / "bench_corpus.py")
