@@ -119,6 +119,8 @@ def download(asset: Asset, place: Path) -> str:
                 save(source["url"], new)
                 if "member" in source:
                     take_member(new, source["member"], asset)
+                if not asset.sha256 and new.stat().st_size > asset.size:
+                    raise UserError(f"{source['url']} carries more than {asset.size} bytes")
                 if asset.sha256 and not is_whole(new, asset):
                     raise UserError(f"{source['url']} carries sha256 {sha256(new)}, not {asset.sha256}")
             return source["url"]
@@ -147,6 +149,4 @@ def take_member(archive: Path, member: str, asset: Asset) -> None:
         raise UserError(f"no member {member} in the archive") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted
         raise UserError(f"not a whole zip archive: {error}") from None
-    if len(content) > asset.size:
-        raise UserError(f"{member} in the archive has more than {asset.size} bytes")
     archive.write_bytes(content)

@@ -159,6 +159,24 @@ def test_a_file_without_a_digest_is_never_fetched(tmp_path, server):
     assert fetch([unknown], tmp_path, None) == [f"{place}: there, not verified (no sha256 is known)"]
 
 
+@pytest.mark.parametrize("member", [None, "dev.json"])
+def test_what_is_bound_to_terms_is_fetched_only_when_they_are_accepted(tmp_path, server, member):
+    answer = (200, zipped(**{"dev.json": CONTENT}) if member else CONTENT, None)
+    bound = dataclasses.replace(asset(sources=[source(server, answer, member)]), size=len(CONTENT), sha256="", licence="ask first", accept="terms")
+    place = tmp_path / bound.to
+    [line] = fetch([bound], tmp_path, None, accepted=["others"])
+    assert line.startswith(f"{place}: not there, and not fetched: ask first. Put your own copy there, or") and not place.exists()
+    assert f"make ACCEPT=terms fetch; it takes {bound.sources[0]['url']}" in line
+    [line] = fetch([bound], tmp_path, None, accepted=["terms"])
+    assert place.read_bytes() == CONTENT and f"not verified (no sha256 is known); it is {hashlib.sha256(CONTENT).hexdigest()}" in line
+    place.write_bytes(b"the user's own")
+    assert fetch([bound], tmp_path, None) == [f"{place}: there, not verified (no sha256 is known)"]
+    place.unlink()
+    with pytest.raises(Unavailable, match="carries more than 5 bytes"):
+        fetch([dataclasses.replace(bound, size=5)], tmp_path, None, accepted=["terms"])
+    assert os.listdir(place.parent) == []
+
+
 def test_nobody_listens(tmp_path):
     with pytest.raises(Unavailable, match=r"cannot be fetched .*refused"):
         fetch([asset(sources=[{"url": "http://127.0.0.1:9/file"}])], tmp_path, None)
