@@ -36,6 +36,7 @@ ENGINE ?=
 DATA ?= $(root)/data
 OUT_ROOT ?= $(root)/out
 LOCAL ?=
+ACCEPT ?=
 
 $(if $(filter auto,$(SOC)),$(eval override SOC := $(chip)))
 $(foreach m,$(or $(filter-out $(MODELS),$(MODEL)),$(if $(strip $(MODEL)),,'')),$(error there is no model $m; there are: $(MODELS)))
@@ -63,7 +64,7 @@ $(info $(if $(engine),running in $(image) with $(engine),running on this machine
 endif
 
 # Inside a container `make` is a word, not $(MAKE): -n must print the job, not start it.
-handed_on = LOOP SEQ_LENS GEARS ATC_FLAGS ON_BAD_INPUT V
+handed_on = LOOP SEQ_LENS GEARS ROUTE RECIPE ATC_FLAGS ON_BAD_INPUT V
 settings = BS='$(BS)' PROFILE=$(PROFILE) SOC=$(SOC) STANDIN=$(STANDIN) $(foreach v,$(handed_on),$(if $(value $v),$v='$($v)'))
 container = $(engine) run --rm --network none --user "$$(id -u):$$(id -g)" -v $(DATA):/npukit/data:ro -v $(OUT_ROOT):/npukit/out $(image)
 
@@ -121,12 +122,15 @@ test: $(VENV)/ready lint ## the tests: no engine, no network
 
 # Each model's bench runs are made in folders of their own and timed again by its bench.py, all in one run.
 bench := $(OUT_ROOT)/bench
-bench: $(VENV)/ready ## how much faster than the original's recipe, full size, on this CPU; many minutes
+run_bench = PATH=$(VENV)/bin:$(root)/common/standin/bin:$$PATH PYTHONPATH=$(root)/common/standin:$$PYTHONPATH $(PYTHON) models/$1/bench.py
+bench: $(VENV)/ready ## how much faster than the original's recipe, full size, on this CPU; an hour or so
 	@$(MAKE) -C models/bert_base_sst2 PROFILE=random BS=8 SEQ_LENS=128 OUT_ROOT=$(bench)/fixed infer
 	@$(MAKE) -C models/bert_base_sst2 PROFILE=random BS=16 SEQ_LENS=auto GEARS=100 OUT_ROOT=$(bench)/gears infer
-	PATH=$(VENV)/bin:$(root)/common/standin/bin:$$PATH PYTHONPATH=$(root)/common/standin:$$PYTHONPATH \
-		$(PYTHON) models/bert_base_sst2/bench.py --fixed $(bench)/fixed/cpu/random/bert_base_sst2/bs8 \
-		--gears $(bench)/gears/cpu/random/bert_base_sst2/bs16
+	$(call run_bench,bert_base_sst2) --fixed $(bench)/fixed/cpu/random/bert_base_sst2/bs8 --gears $(bench)/gears/cpu/random/bert_base_sst2/bs16
+	$(PYTHON) models/bert_large_ner/bench_corpus.py --sentences 160 --output $(bench)/conll.txt
+	@$(MAKE) -C models/bert_large_ner PROFILE=random CORPUS=$(bench)/conll.txt BS=1 SEQ_LENS=512 OUT_ROOT=$(bench)/fixed infer
+	@$(MAKE) -C models/bert_large_ner PROFILE=random CORPUS=$(bench)/conll.txt BS=16 SEQ_LENS=auto GEARS=100 OUT_ROOT=$(bench)/gears infer
+	$(call run_bench,bert_large_ner) --fixed $(bench)/fixed/cpu/random/bert_large_ner/bs1 --gears $(bench)/gears/cpu/random/bert_large_ner/bs16
 
 lint: $(VENV)/ready
 	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models

@@ -14,6 +14,8 @@
 #   [MODIFY_ONNX] [ATC] [PERF]   further flags or arguments of these stages
 #   [LIBRARY]           modules of the library that its scripts import beside those that all models' do;
 #                       $(graph_modules) are those of npukit.graph
+#   [STAGES_FURTHER]    stages that only this model has; it has their rules behind the include
+#   [POSTPROCESS_READS] what postprocess reads of them, with % for the batch size
 #
 # In the flags: $(CORPUS) and $(CHECKPOINT) of the profile, $(INPUTS) and $(EXPORT), the folders of the first two
 # stages, $(N), the batch size at hand, $(RUN), its folder. Relative paths are the stage's own, fresh folder.
@@ -38,7 +40,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 $(if $(word 2,$(CURDIR)),$(error the checkout lies in '$(CURDIR)': make cannot work in a path with blanks))
 model := $(notdir $(CURDIR))
 root := $(patsubst %/common/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
-STAGES := preprocess pth2onnx modify_onnx atc infer perf postprocess
+STAGES := preprocess pth2onnx modify_onnx atc infer perf postprocess $(STAGES_FURTHER)
 
 # --- What the caller may set --------------------------------------------------
 
@@ -55,6 +57,7 @@ ATC ?=
 PERF ?=
 MODIFY_ONNX ?=
 LIBRARY ?=
+POSTPROCESS_READS ?=
 V ?=
 
 include $(root)/common/python.mk
@@ -200,7 +203,7 @@ $(OUT)/bs%/perf/log.txt: $(OUT)/bs%/atc/model.om $(standin_files)
 
 $(OUT)/bs%/postprocess/report.json: $(call script,postprocess.py,samples fidelity ledger metrics performance provenance report) \
 		$(root)/common/npukit/report.schema.json $(wildcard $(CURDIR)/original.json) \
-		$(OUT)/bs%/infer/outputs_summary.json $(OUT)/bs%/perf/log.txt $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json
+		$(OUT)/bs%/infer/outputs_summary.json $(OUT)/bs%/perf/log.txt $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json $(POSTPROCESS_READS)
 	$(Q)$(share) $(call stage,$(@D),postprocess)
 
 # A stage whose command, flags or tool versions differ from those it last ran with is stale. (Make 4.3 strips the last

@@ -40,16 +40,24 @@ def write(folder: Path, rows: dict[str, list[list[int]]], gears: list[int], corp
     rows    for each input, in graph order, one row of ids a sample
     writes  <input>.npy int64 [samples, longest], 0 behind each row; lengths.npy int64 [samples]; manifest.json
     """
-    lengths = np.array([len(row) for row in next(iter(rows.values()))])
+    arrays, lengths = packed(rows)
     gear_of(lengths, gears)
     files = {name: f"{name}.npy" for name in rows}
-    for name, samples in rows.items():
-        array = np.zeros((len(samples), lengths.max()), dtype=np.int64)
-        for line, row in zip(array, samples):
-            line[:len(row)] = row
+    for name, array in arrays.items():
         np.save(folder / files[name], array)
     np.save(folder / "lengths.npy", lengths)
     write_json(folder / "manifest.json", {"samples": len(lengths), "gears": gears, "inputs": files, "corpus": corpus})
+
+
+def packed(rows: dict[str, list[list[int]]]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return ({name: int64 [samples, longest], 0 behind each row}, lengths int64 [samples]) of rows of differing lengths."""
+    lengths = np.array([len(row) for row in next(iter(rows.values()))])
+    arrays = {}
+    for name, samples in rows.items():
+        arrays[name] = np.zeros((len(samples), lengths.max()), dtype=np.int64)
+        for line, row in zip(arrays[name], samples):
+            line[:len(row)] = row
+    return arrays, lengths
 
 
 def read_packed(folder: Path) -> tuple[dict, dict[str, np.ndarray], np.ndarray]:

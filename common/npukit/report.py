@@ -4,6 +4,7 @@ One report per model, profile, chip and batch size. Measuring and judging are ap
 whether its gates pass or not; `make all` prints the table and fails on it.
 """
 import argparse
+import functools
 import json
 import re
 from collections.abc import Iterable
@@ -59,11 +60,13 @@ class Run:
         return made
 
     def report(self, *, metric: str, metrics: dict, fidelity: dict, seq_lens: list[int], original: dict, loop: int,
-               predictions: Path) -> dict:
+               predictions: Path, routes: dict[str, dict] | None = None) -> dict:
         """Return the report of this run, all that is the same for every model put together here.
 
         metric       the name of the figure that is judged, a key of metrics
         predictions  the file of the answers, whose digest shows whether they depend on the batch size
+        routes       others by which the same samples were run, each with its command, backend, precision, samples_per_s,
+                     metrics and fidelity (None where PyTorch's answers are to something else)
         """
         manifest, summary, records = read_json(self.inputs / "manifest.json"), self.summary(), self.records()
         inference = read_json(self.folder / "infer" / "record.json")
@@ -71,6 +74,7 @@ class Run:
         reference, precision = ledger[0]["metrics"], self.precision()
         judged = "" if weights["kind"] == "random" else metric
         pure = pure_inference(self.folder / "perf" / "log.txt", loop)
+        judge = functools.partial(gates, metric=judged, reference=reference[metric])
         return {
             "schema": 1, "model": self.model, "profile": self.profile, "soc": self.soc, "standin": self.standin(summary),
             "precision": precision, "batch_size": self.batch_size, "seq_lens": seq_lens, "samples": manifest["samples"],
@@ -79,7 +83,10 @@ class Run:
             "ledger": [*ledger, {"stage": "om", "metrics": metrics, "fidelity": fidelity}],
             "performance": performance(summary, inference, manifest["samples"], self.batch_size, pure),
             "original": original, "predictions_sha256": sha256(predictions),
-            "gates": gates(fidelity, precision, judged, metrics[metric], reference[metric]),
+            "gates": [*judge(fidelity, precision, value=metrics[metric]), *(
+                {**gate, "name": f"{name}: {gate['name']}"} for name, route in (routes or {}).items() if route["fidelity"]
+                for gate in judge(route["fidelity"], route["precision"], value=route["metrics"][metric]))],
+            **({"routes": routes} if routes else {}),
             "provenance": provenance(records, {"manifest": self.inputs / "manifest.json",
                                                "om": self.folder / "atc" / "model.om"}),
         }
@@ -189,7 +196,22 @@ def table(reports: list[dict]) -> str:
                    network and the length are the original's
     """
     rows = [HEADINGS, *(row(report) for report in reports)]
-    return f"{aligned(rows)}\n{LEGEND}"
+    return "\n\n".join([f"{aligned(rows)}\n{LEGEND}", *routes(reports)])
+
+
+def routes(reports: list[dict]) -> list[str]:
+    """Return a table for each other route that reports hold: both routes' device rates on the corpus, and what each scores."""
+    tables = []
+    for name in sorted({name for report in reports for name in report.get("routes", {})}):
+        rows = [("model", "profile", "chip", "batch", "om it/s", f"{name} it/s", f"{name}/om", "metric", "om", name, f"{name} ran as")]
+        for report in reports:
+            if other := report.get("routes", {}).get(name):
+                om, rate = report["performance"]["device_per_s"], other["samples_per_s"]
+                rows.append((report["model"], report["profile"], chip(report), str(report["batch_size"]), f"{om:.4f}", f"{rate:.4f}",
+                             f"{rate / om:.4f}", report["metric"], task_metric(report, report["metrics"]),
+                             task_metric(report, other["metrics"]), f"{other['precision']}, {other['backend']}"))
+        tables.append(aligned(rows))
+    return tables
 
 
 def row(report: dict) -> tuple[str, ...]:

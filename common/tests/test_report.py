@@ -51,9 +51,9 @@ def make_run(tmp_path):
     return make
 
 
-def report_of(folder, metrics=METRICS, fidelity=FIDELITY):
+def report_of(folder, metrics=METRICS, fidelity=FIDELITY, routes=None):
     return Run(folder).report(metric="f1", metrics=metrics, fidelity=fidelity, seq_lens=[50], original=ORIGINAL, loop=100,
-                              predictions=folder / "postprocess" / "predictions.jsonl")
+                              predictions=folder / "postprocess" / "predictions.jsonl", routes=routes)
 
 
 def written(folder, **figures):
@@ -222,6 +222,25 @@ def test_table(make_run):
     assert "not finite" in sixteen and "n/a" in sixteen, "the original has no such batch size"
     assert sixteen.endswith("FAIL: values that are not finite, largest difference from PyTorch")
     assert "no NPU" in legend[0]
+
+
+ROUTE = {"command": "run_trace.py", "backend": "a tool", "precision": "fp32", "samples_per_s": 1000.0, "metrics": METRICS,
+         "fidelity": FIDELITY}
+
+
+@pytest.mark.parametrize("change, failed", [
+    ({}, []), ({"fidelity": None}, []), ({"fidelity": {**FIDELITY, "flips": 1}}, ["trace: flipped decisions"]),
+    ({"fidelity": {**FIDELITY, "not_finite": 2, "max_abs": None}},
+     ["trace: values that are not finite", "trace: largest difference from PyTorch"]),
+    ({"precision": "fp16", "metrics": {"f1": 0.5}}, ["trace: f1 kept from PyTorch fp32"])])
+def test_another_route_is_judged_and_shown_in_a_table_of_its_own(make_run, change, failed):
+    made = written(make_run(), routes={"trace": {**ROUTE, **change}})
+    assert [gate["name"] for gate in made["gates"] if not gate["passes"]] == failed and made["passes"] == (not failed)
+    heading, _, line = table([made]).split("\n\n")[1].splitlines()
+    assert heading.split() == "model profile chip batch om it/s trace it/s trace/om metric om trace trace ran as".split()
+    precision, metrics = change.get("precision", "fp32"), change.get("metrics", METRICS)
+    assert line.split() == ["toy", "tiny", "cpu", "8", "3333.3333", "1000.0000", "0.3000", "f1", "0.7000", f"{metrics['f1']:.4f}",
+                            f"{precision},", "a", "tool"]
 
 
 def test_a_report_that_was_changed_by_hand_is_refused(make_run):

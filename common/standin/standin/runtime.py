@@ -1,4 +1,5 @@
 """An .om at work on ONNX Runtime: devices, shapes and gears, one execution after another, and measured times."""
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -93,6 +94,7 @@ class Model:
             self._session = onnxruntime.InferenceSession(self.om.graph, options, ["CPUExecutionProvider"])
         except ORT_ERRORS as error:
             raise _load_failure(path, f"ONNX Runtime refuses the graph of {path}: {error}") from None
+        self.om = dataclasses.replace(self.om, graph=b"")  # which the session has a copy of
         self.exec_times: list[tuple[float, float]] = []
         self.outsizes: list[int] | None = None
         self.gear: tuple[int, ...] | None = None

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Export BERT for token classification to ONNX, with any batch size and length, and prove it on the real samples.
+
+README, "Inference", step 1. The original exports with `python -m transformers.onnx`, which transformers has given up.
+
+Reads   --model   a Hugging Face directory: config.json with model.safetensors or pytorch_model.bin (weights only);
+                  with --random_weights its config.json alone
+        --inputs  preprocess.py's folder; with it the export is compared with PyTorch on those samples
+Writes  --save_path           the graph: input_ids, attention_mask, token_type_ids int64 [N, L] -> logits float32 [N, L, 9]
+        with --inputs also    reference.npy, PyTorch's logits float32 [samples, L, 9]; ledger.json, what each form of the
+                              network scores and how close it is; weights.json, their kind and digest
+"""
+import argparse
+from pathlib import Path
+
+import conll2003
+import recipes
+from npukit import bert, command, files, ragged
+from npukit.errors import UserError
+
+
+def main() -> None:
+    args = options()
+    inputs = ragged.read(args.inputs) if args.inputs else None
+    if inputs:
+        bert.check_vocabulary(args.model, inputs[0]["corpus"]["vocabulary"])
+    net = bert.load("TokenClassification", args.model, labels=len(conll2003.TAGS), seed=args.seed if args.random_weights else None)
+    conll2003.require_tags(net.config.id2label, args.model)
+    task = recipes.task(args.inputs) if args.inputs else None
+    if args.random_weights:
+        bert.spread_head(net.classifier, task.decisions(bert.logits(net, *inputs[1:]))[0])
+        net.save_pretrained(args.save_path.parent / "weights")
+    bert.export(net, list(recipes.INPUTS), {"logits": {0: "N", 1: "L"}}, args.save_path)
+    if inputs:
+        bert.prove_export(net, args.save_path, *inputs[1:], task)
+        used = args.save_path.parent / "weights" if args.random_weights else args.model
+        files.write_json(args.save_path.with_name("weights.json"), {"kind": args.kind, "sha256": files.sha256(bert.weights_file(used))})
+
+
+def options() -> argparse.Namespace:
+    parser = command.parser(__doc__)
+    parser.add_argument("--model", type=Path, default="bert-large-NER")
+    parser.add_argument("--save_path", type=Path, default="model.onnx", help="the ONNX file")
+    parser.add_argument("--inputs", type=Path, help="preprocess.py's output, to prove the export on")
+    parser.add_argument("--random_weights", action="store_true", help="seeded random weights for the model's config.json")
+    parser.add_argument("--seed", type=int, default=1234)
+    parser.add_argument("--kind", default="own", help="what the weights are called in the report")
+    args = parser.parse_args()
+    if args.random_weights and not args.inputs:
+        raise UserError("--random_weights needs --inputs: the head is spread over the classes of real samples")
+    return args
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,282 @@
+"""The scripts as commands: the OM route by hand and through make, both routes' gates, and faults that were planted."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import scripts
+import torch
+from onnx import numpy_helper
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE))
+import conll2003
+import recipes
+from npukit import bert, graph, wordpiece
+from npukit.errors import JobFailed, UserError
+
+SCRIPTS = {name: scripts.load(HERE / f"{name}.py") for name in ("preprocess", "pth2onnx", "modify_onnx", "postprocess", "bench")}
+TINY = ROOT / "data" / "tiny" / "bert_large_ner"
+SAMPLES = 25  # of 23 sentences, one of them in three windows
+torch.set_num_threads(1)  # nothing here is large
+
+
+def call(folder, line):
+    """Run "script flags" in this process, which has PyTorch loaded; a failure is an exception."""
+    name, *flags = line.replace("$tiny", str(TINY)).split()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [f"{name}.py", *flags])
+        SCRIPTS[name].main()
+
+
+PREPROCESS = "preprocess --input_file $tiny/test.txt --model_name_from_hub $tiny "
+
+
+def prepare(folder, flags):
+    call(folder, PREPROCESS + flags)
+    call(folder, "pth2onnx --model $tiny --random_weights --inputs bert_bin")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory):
+    """A folder with bert_bin/, model.onnx, reference.npy and ledger.json, for one length."""
+    return prepare(tmp_path_factory.mktemp("fixed"), "--seq_len 512")
+
+
+@pytest.fixture(scope="module")
+def geared(tmp_path_factory):
+    """The same for three lengths, the longest too short for one sentence: it has more windows."""
+    return prepare(tmp_path_factory.mktemp("geared"), "--seq_len 16,32,64")
+
+
+def ledger(path):
+    return {row["stage"]: row for row in json.loads(path.read_text())}
+
+
+# --- preprocess
+
+
+def encoded(longest=512, recipe="npukit"):
+    return recipes.encode(TINY, conll2003.read(TINY / "test.txt"), wordpiece.load(TINY), recipe, longest)
+
+
+def test_one_length(fixed):
+    made = encoded()
+    assert len(made.rows) == SAMPLES and np.array_equal(np.load(fixed / "bert_bin" / "words.npy"), made.words)
+    for number, ids in enumerate(made.rows):
+        found, mask, types = (np.load(fixed / "bert_bin" / name / f"data_{number:08d}.npy") for name in recipes.INPUTS)
+        assert found.dtype == np.int64 and found.tolist() == ids + [0] * (512 - len(ids))
+        assert mask.tolist() == [1] * len(ids) + [0] * (512 - len(ids)) and types.tolist() == [0] * 512
+
+
+def test_several_lengths(geared):
+    made = encoded(64)
+    lengths, *arrays = (np.load(geared / "bert_bin" / f"{name}.npy") for name in ("lengths", *recipes.INPUTS))
+    assert [row[:length].tolist() for row, length in zip(arrays[0], lengths)] == made.rows and max(lengths) == 64
+    assert np.array_equal(arrays[1].sum(1), lengths) and not arrays[2].any()
+
+
+@pytest.mark.parametrize("recipe, samples", [("npukit", SAMPLES), ("original", 23)])
+def test_the_manifest(tmp_path, capsys, recipe, samples):
+    call(tmp_path, PREPROCESS + f"--recipe {recipe} --seq_len auto --gears 4")
+    corpus = json.loads((tmp_path / "bert_bin" / "manifest.json").read_text())["corpus"]
+    assert {name: corpus[name] for name in ("documents", "sentences", "tokens", "entities", "samples", "recipe", "vocabulary")} == {
+        "documents": 4, "sentences": 23, "tokens": 508, "entities": 96, "samples": samples, "recipe": recipe, "vocabulary": 194}
+    assert capsys.readouterr().out == f"4 documents, 23 sentences, 508 tokens, 96 entities, {samples} samples\n"
+    assert len((tmp_path / "bert_bin" / "seq_lens.txt").read_text().split()) == 4
+
+
+@pytest.mark.parametrize("line, reason", [
+    (PREPROCESS + "--seq_len 513", "the model takes 512"), (PREPROCESS + "--seq_len 2", "holds no word piece"),
+    ("preprocess --input_file no.txt --model_name_from_hub $tiny", "no.txt is not there; CoNLL-2003 may not be shipped"),
+    ("preprocess --input_file $tiny/test.txt --model_name_from_hub no", "--model_name_from_hub is a Hugging Face directory"),
+    ("preprocess --input_file $tiny/vocab.txt --model_name_from_hub $tiny", r"vocab\.txt:1: 1 columns, expected 4"),
+    (PREPROCESS + "--recipe original --seq_len 64", r"test\.txt:\d+: the sentence has 323 words"),
+    ("pth2onnx --model $tiny", "holds neither model.safetensors nor pytorch_model.bin"),
+    ("pth2onnx --model $tiny --random_weights", "--random_weights needs --inputs"),
+    ("modify_onnx no.onnx out.onnx", "no.onnx"), ("postprocess --result_dir no --anno_file no.npy", "no.npy")])
+def test_a_wrong_call_is_answered_in_a_sentence(tmp_path, line, reason):
+    with pytest.raises(UserError, match=reason):
+        call(tmp_path, line)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_number_the_tags_otherwise(tmp_path):
+    config = json.loads((TINY / "config.json").read_text())
+    names = sorted(conll2003.TAGS)
+    config.update(id2label=dict(enumerate(names)), label2id={tag: number for number, tag in enumerate(names)})
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    bert.load("TokenClassification", tmp_path, labels=9, seed=1).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="numbers the tags B-LOC, B-MISC"):
+        call(tmp_path, f"pth2onnx --model {tmp_path}")
+
+
+# --- The graph and its answers
+
+
+def test_the_reference_is_transformers_one_by_one(fixed, geared):
+    net = bert.load("TokenClassification", fixed / "weights", labels=9)
+    reference = np.load(fixed / "reference.npy")
+    with torch.inference_mode():
+        for number, ids in enumerate(encoded().rows):
+            assert np.allclose(reference[number, :len(ids)], net(torch.tensor([ids])).logits[0].numpy(), atol=1e-5)
+    words = np.load(fixed / "bert_bin" / "words.npy")
+    share = np.bincount(recipes.predicted(reference, words), minlength=9) / len(words)
+    assert share.max() <= 0.7 and (share > 0).sum() > 4, "random weights answer with most tags"
+
+
+def test_the_exported_graph(fixed):
+    model = onnx.load(fixed / "model.onnx")
+    names = [[value.name for value in values] for values in (model.graph.input, model.graph.output)]
+    assert names == [list(recipes.INPUTS), ["logits"]]
+    assert [dim.dim_param or dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim] == ["N", "L", 9]
+
+
+INFER = """
+python3 $here/modify_onnx.py model.onnx bs{bs}/model.onnx --batch_size {bs} --inputs bert_bin
+bash $here/atc.sh bs{bs}/model.onnx bs{bs}/{soc} {bs} {soc} bert_bin/seq_lens.txt
+rm -rf batches
+bash $here/infer.sh bs{bs}/{soc}.om bert_bin/input_ids,bert_bin/attention_mask,bert_bin/token_type_ids out_{soc}_bs{bs} {bs} 0
+python3 $here/postprocess.py --result_dir out_{soc}_bs{bs} --anno_file bert_bin/words.npy --order batches/order.npy
+"""
+
+
+@pytest.mark.parametrize("form, bs, soc", [("fixed", 8, "cpu"), ("geared", 1, "cpu"), ("geared", 8, "cpu"), ("geared", 8, "Ascend310P3")])
+def test_the_om_route_by_hand(fixed, geared, form, bs, soc):
+    folder = {"fixed": fixed, "geared": geared}[form]
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", f"mkdir -p bs{bs};" + INFER.format(bs=bs, soc=soc)], cwd=folder,
+                          capture_output=True, text=True, env={**scripts.environment(OMP_NUM_THREADS="1"), "here": str(HERE)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    words, reference = np.load(folder / "bert_bin" / "words.npy"), np.load(folder / "reference.npy")
+    scores, _ = recipes.score(words, recipes.predicted(reference, words))
+    printed = re.search(r"^all +precision +([\d.]+)% .*F1 +([\d.]+)%$(?s:.*)^Accuracy: ([\d.]+)% \(O everywhere: 64\.57%\)$",
+                        done.stdout, re.M)
+    wanted = [scores["precision"], scores["f1"], scores["token_accuracy"]]
+    assert [float(number) / 100 for number in printed.groups()] == pytest.approx(wanted, abs=1e-4 if soc == "cpu" else 0.03)
+    rows = ledger(folder / f"bs{bs}" / "ledger.json")
+    assert list(rows) == ["simplified", "modified"] and all(row["fidelity"]["flips"] == 0 for row in rows.values())
+    graph.assert_canonical(graph.load(folder / f"bs{bs}" / "model.onnx"))
+
+
+def test_the_mask_constant_fits_half_precision(fixed):
+    call(fixed, "modify_onnx model.onnx clamped.onnx")
+    constants = [value.const_value.numpy() for value in graph.load(fixed / "clamped.onnx").graph.initializers.values()]
+    floats = [c for c in constants if c.dtype == np.float32 and c.size]
+    assert min(c.min() for c in floats) == -10000 and max(np.abs(c).max() for c in floats) <= np.finfo(np.float16).max
+
+
+def test_gears_answer_as_the_fixed_length(fixed, tmp_path):
+    """auto keeps the windows of 512, so the answers are the same samples'."""
+    prepare(tmp_path, "--seq_len auto --gears 5")
+    assert np.allclose(np.load(tmp_path / "reference.npy"), np.load(fixed / "reference.npy"), atol=1e-5)
+
+
+def coarse_layer(model):
+    """Round one matrix to a tenth, as a calibration gone wrong would."""
+    matrix = next(value for value in model.graph.initializer if value.dims == [32, 64])
+    matrix.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(matrix).round(1), matrix.name))
+
+
+def dropped_types(model):
+    """Have the graph add the second segment's embedding to every piece."""
+    model.graph.initializer.append(numpy_helper.from_array(np.int64(1), "one"))
+    for node in model.graph.node:
+        node.input[:] = ["second" if name == "token_type_ids" else name for name in node.input]
+    model.graph.node.insert(0, onnx.helper.make_node("Add", ["token_type_ids", "one"], ["second"]))
+
+
+@pytest.mark.parametrize("damage", [coarse_layer, dropped_types])
+def test_a_damaged_export_is_caught(fixed, tmp_path, damage):
+    folder = shutil.copytree(fixed, tmp_path / "copy", ignore=shutil.ignore_patterns("bs*", "out_*"))
+    model = onnx.load(folder / "model.onnx")
+    damage(model)
+    onnx.save(model, folder / "model.onnx")
+    with pytest.raises(JobFailed, match=r"the simplified graph is not the network: .* \(worst sample \d+\)"):
+        call(folder, "modify_onnx model.onnx new.onnx --batch_size 8 --inputs bert_bin")
+
+
+# --- Through make, with a report
+
+
+def make(out, *flags):
+    """Run make for this model on the tiny profile."""
+    environment = {**os.environ, "MAKEFLAGS": "", "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    return subprocess.run(["make", "-C", HERE, f"VENV={sys.prefix}", f"OUT_ROOT={out}", "BS=8", "LOOP=1", *flags],
+                          capture_output=True, text=True, env=environment)
+
+
+RIGHT, ORIGINAL = ["SEQ_LENS=512", "SEQ_LENS=auto SOC=Ascend310P3 STANDIN=1"], ["RECIPE=original"]
+
+
+@pytest.fixture(scope="module", params=[*RIGHT, *ORIGINAL])
+def made(request, tmp_path_factory):
+    """(folder of a finished run by both routes, make's flags, what make printed)."""
+    out = tmp_path_factory.mktemp("out")
+    done = make(out, *request.param.split(), "ROUTE=torch_aie", "all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    [folder] = out.glob("*/tiny/bert_large_ner/bs8")
+    return folder, request.param, done.stdout
+
+
+def test_the_report_holds_both_routes(made):
+    folder, flags, printed = made
+    report = json.loads((folder / "postprocess" / "report.json").read_text())
+    original = "original" in flags
+    assert (report["corpus"]["recipe"], report["metric"]) == (("original", "token_accuracy") if original else ("npukit", "f1"))
+    assert [row["stage"] for row in report["ledger"]] == ["torch", "onnx", "simplified", "modified", "om"] and report["passes"]
+    assert {"precision", "recall", "f1", "conlleval_f1", "token_accuracy", "all_o_accuracy", "by_type"} <= set(report["metrics"])
+    [row] = report["original"]["rows"]
+    assert (row["metrics"]["token_accuracy"], row["metrics"]["token_accuracy_torch_aie"]) == (0.9074, 0.8743)
+    other = report["routes"]["torch_aie"]
+    assert other["backend"].startswith("TorchScript on the CPU") and other["precision"] == "fp32" and "run_torch_aie.py" in other["command"]
+    names = [gate["name"] for gate in report["gates"]]
+    if original:
+        assert other["fidelity"] is None and other["metrics"]["token_accuracy"] != report["metrics"]["token_accuracy"]
+    else:
+        assert other["fidelity"]["flips"] == 0 and "torch_aie: flipped decisions" in names
+    table = printed[printed.index("om it/s"):].splitlines()
+    assert re.match(r"om it/s +torch_aie it/s +torch_aie/om +metric +om +torch_aie +torch_aie ran as$", table[0])
+    assert re.match(r"bert_large_ner +tiny +\S+ +8 +[\d.]+ +[\d.]+ +[\d.]+ .* fp32, TorchScript on the CPU, torch [\d.]+", table[2])
+
+
+def test_a_second_make_runs_nothing_and_another_recipe_everything(made):
+    folder, flags, _ = made
+    out = folder.parents[3]
+    again = make(out, *flags.split(), "ROUTE=torch_aie", "reports")
+    assert again.returncode == 0 and " s  /" not in again.stdout
+    planned = make(out, *flags.split(), "ROUTE=torch_aie", "RECIPE=npukit" if "original" in flags else "RECIPE=original", "-n", "reports")
+    assert planned.stdout.count("npukit stage --into") == 9
+    alone = make(out, *flags.split(), "-n", "reports")
+    assert re.findall(r"--into \S+/(\w+) ", alone.stdout) == ["postprocess"], "the report without the other route"
+
+
+@pytest.mark.parametrize("made", RIGHT, indirect=True)
+def test_a_trace_that_answers_otherwise_fails_the_report(made, tmp_path):
+    folder, _, _ = made
+    folder = shutil.copytree(folder.parents[3], tmp_path / "out") / folder.relative_to(folder.parents[3])
+    logits = np.load(folder / "run_torch_aie" / "logits.npy")
+    sample, place = recipes.read_words(folder.parent / "inputs" / "words.npy")[7, 1:3]
+    logits[sample, place] = -logits[sample, place]
+    np.save(folder / "run_torch_aie" / "logits.npy", logits)
+    call(tmp_path, f"postprocess --result_dir {folder}/infer/outputs --anno_file {folder.parent}/inputs/words.npy --run {folder} "
+                   f"--torch_aie {folder}/run_torch_aie --loop 1 --report report.json")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert not report["passes"]
+    assert [gate["name"] for gate in report["gates"] if not gate["passes"]] == [
+        "torch_aie: largest difference from PyTorch", "torch_aie: flipped decisions"]
+
+
+@pytest.mark.parametrize("flag, said", [("ROUTE=npu", "ROUTE='npu'; it is om or torch_aie"), ("RECIPE=new", "it is npukit or original")])
+def test_a_flag_that_means_nothing(tmp_path, flag, said):
+    done = make(tmp_path, flag, "all")
+    assert done.returncode == 2 and said in done.stderr
