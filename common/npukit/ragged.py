@@ -34,15 +34,16 @@ def write_inputs(folder: Path, rows: dict[str, list[list[int]]], seq_lens: list[
     samples.finish(corpus)
 
 
-def write(folder: Path, rows: dict[str, list[list[int]]], gears: list[int], corpus: dict) -> None:
+def write(folder: Path, rows: dict[str, list[list[int]]], gears: list[int], corpus: dict, directories: dict[str, str] | None = None) -> None:
     """Write samples of differing lengths, to be run in gears, and their manifest.
 
-    rows    for each input, in graph order, one row of ids a sample
-    writes  <input>.npy int64 [samples, longest], 0 behind each row; lengths.npy int64 [samples]; manifest.json
+    rows         for each input, in graph order, one row of ids a sample
+    directories  of the inputs, where they are called otherwise than the inputs
+    writes       <directory>.npy int64 [samples, longest], 0 behind each row; lengths.npy int64 [samples]; manifest.json
     """
     arrays, lengths = packed(rows)
     gear_of(lengths, gears)
-    files = {name: f"{name}.npy" for name in rows}
+    files = {name: f"{(directories or {}).get(name, name)}.npy" for name in rows}
     for name, array in arrays.items():
         np.save(folder / files[name], array)
     np.save(folder / "lengths.npy", lengths)
@@ -78,6 +79,14 @@ def read(folder: Path) -> tuple[dict, dict[str, np.ndarray], np.ndarray]:
     return manifest, {name: array[:, :lengths.max()] for name, array in arrays.items()}, lengths
 
 
+def require_order(folder: Path, directories: list[str]) -> None:
+    """Raise UserError where directories, paths or names, are not the graph's inputs in their order: tools pair them by position."""
+    inputs = {name: Path(file).stem for name, file in read_json(folder / "manifest.json")["inputs"].items()}
+    if [Path(directory).name for directory in directories] != list(inputs.values()):
+        raise UserError(f"the inputs are given as {','.join(directories)}; the graph takes, in this order, "
+                        f"{', '.join(f'{directory} (as {name})' for name, directory in inputs.items())}")
+
+
 def read_seq_lens(folder: Path) -> list[int]:
     """Return the lengths that the graph is to be compiled for, as preprocess.py left them in seq_lens.txt."""
     return [int(length) for length in (folder / "seq_lens.txt").read_text().split()]
@@ -90,33 +99,45 @@ def by_length(lengths: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield order[begin:begin + size]
 
 
-def write_batches(inputs: Path, size: int, folder: Path) -> None:
-    """Write the samples of write()'s folder as whole batches of one gear each, shortest samples first.
+def write_batches(inputs: Path, size: int, folder: Path, bins: bool = False) -> None:
+    """Write the samples of write()'s folder as whole batches of one gear each; of several gears the shortest samples first.
 
     A batch runs in the smallest gear that holds its longest sample: those that a gear has too many for whole batches run
     with the first of the next one, so that only the very last batch has to be filled up, with its first sample.
-    writes  <input>/batch_00000.npy int64 [size, gear]
+    bins    for msame, which takes one length a call
+    writes  <directory>/batch_00000.npy int64 [size, gear]; or <directory>/0.bin, of several gears <gear>/<directory>/0.bin
             order.npy int64 [batches, size]: the sample in each row, -1 for filling
     """
     if size < 1:
         raise UserError(f"the batch size is {size}, expected 1 or more")
     manifest, arrays, lengths = read_packed(inputs)
     gears = manifest["gears"]
+    directories = {name: Path(file).stem for name, file in manifest["inputs"].items()}
+    for directory in directories.values():
+        for pattern in ("batch_*.npy", "*.bin"):
+            for old in [*folder.glob(f"{directory}/{pattern}"), *folder.glob(f"[0-9]*/{directory}/{pattern}")]:
+                old.unlink()  # of a call before, were one left, it would be run too
     order = []
-    for name in arrays:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for old in (folder / name).glob("batch_*.npy"):  # of a call before, were one left, it would be run too
-            old.unlink()
-    for rows in by_length(lengths, size):
+    for rows in by_length(lengths if len(gears) > 1 else np.zeros_like(lengths), size):
         gear = gears[gear_of(lengths[rows], gears).max()]
         filled = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
+        place = folder / str(gear) if bins and len(gears) > 1 else folder
         for name, array in arrays.items():
             batch = np.zeros((size, gear), dtype=np.int64)
             width = min(gear, array.shape[1])
             batch[:, :width] = array[filled, :width]
-            np.save(folder / name / f"batch_{len(order):05d}.npy", batch)
+            save(place / directories[name], len(order), batch, bins)
         order.append(np.where(np.arange(size) < len(rows), filled, -1))
     np.save(folder / "order.npy", np.array(order))
+
+
+def save(folder: Path, number: int, batch: np.ndarray, bins: bool) -> None:
+    """Write a batch as the tool wants it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if bins:
+        batch.tofile(folder / f"{number}.bin")
+    else:
+        np.save(folder / f"batch_{number:05d}.npy", batch)
 
 
 def read_outputs(folder: Path, order: np.ndarray, index: int = 0) -> np.ndarray:

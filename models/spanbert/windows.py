@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import squad
-from npukit import files
+from npukit import files, ragged
 from npukit.errors import BadSample, UserError
 
 LONGEST = 512  # word pieces, the positions that BERT has
@@ -177,7 +177,11 @@ class Corpus:
         return [Window(number, [*head, *pieces[start:stop], sep], len(head), start, best)
                 for (start, stop), best in zip(cuts, max_context(cuts))]
 
-    @property
+    def id_of(self, window: int) -> str:
+        """Return the id of a window's question."""
+        return self.questions[self.windows[window].question][0].id
+
+    @functools.cached_property
     def lengths(self) -> np.ndarray:
         """The word pieces in each window, int64 [windows]."""
         return np.array([len(window.ids) for window in self.windows])
@@ -219,15 +223,37 @@ def max_context(cuts: list[tuple[int, int]]) -> list[np.ndarray]:
     return [chosen[start:stop] == number for number, (start, stop) in enumerate(cuts)]
 
 
-def require_paired(arrays: dict[str, np.ndarray], where: Path) -> None:
-    """Raise UserError where inputs, int64 [windows, L] in graph order, are not ids, segments and mask: two may be swapped.
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """Write recipe.json, with which load() makes the windows again."""
+    entries = dataclasses.asdict(recipe)
+    files.write_json(folder / "recipe.json", {name: str(v.resolve()) if isinstance(v, Path) else v for name, v in entries.items()})
 
-    A mask is ones, then zeros; segments are zeros, then ones up to the mask's end, then zeros.
+
+def load(folder: Path) -> tuple[Corpus, dict[str, np.ndarray]]:
+    """Return what preprocess.py left: the corpus, and the graph's inputs, int64 [windows, longest] each, in graph order.
+
+    raises  UserError where the inputs are not what the recipe makes, or two of them were swapped
     """
-    ids, segments, mask = arrays.values()
-    for name, whole in (("attention_mask", (np.diff(mask, axis=1) <= 0).all() and (mask[:, 0] == 1).all() and np.isin(mask, (0, 1)).all()),
-                        ("token_type_ids", (segments[:, 0] == 0).all() and np.isin(segments, (0, 1)).all()
-                         and (np.diff(np.where(mask == 1, segments, 1), axis=1) >= 0).all() and (segments <= mask).all())):
-        if list(arrays) != list(DIRECTORIES) or not whole:
-            raise UserError(f"{where}: {DIRECTORIES[name]} is not the graph's {name}; its inputs are, in this order, "
-                            f"{', '.join(f'{name} ({folder})' for name, folder in DIRECTORIES.items())}. Were two swapped?")
+    recipe = files.read_json(folder / "recipe.json")
+    corpus = Corpus(Recipe(**{**recipe, "dev_file": Path(recipe["dev_file"]), "model": Path(recipe["model"])}))
+    _, arrays, lengths = ragged.read_packed(folder)
+    if not np.array_equal(lengths, corpus.lengths):
+        raise UserError(f"{folder} holds other windows than {recipe['dev_file']} and its vocabulary make now; run preprocess.py again")
+    require_paired(arrays, lengths, folder)
+    return corpus, arrays
+
+
+def require_paired(arrays: dict[str, np.ndarray], lengths: np.ndarray, where: Path) -> None:
+    """Raise UserError where inputs, int64 [windows, L], are not ids, segments and mask, in this order: two may be swapped.
+
+    A mask is 1 up to the window's end; segments are 0, then 1 up to the window's end.
+    """
+    place, end = np.arange(lengths.max()), lengths[:, None]
+    first = lengths - arrays["token_type_ids"].sum(1) if list(arrays) == list(DIRECTORIES) else None
+    sound = first is not None and {
+        "attention_mask": np.array_equal(arrays["attention_mask"], place < end),
+        "token_type_ids": (first > 0).all() and np.array_equal(arrays["token_type_ids"], (place >= first[:, None]) & (place < end))}
+    if not sound or not all(sound.values()):
+        wrong = next((name for name, whole in (sound or {}).items() if not whole), "inputs")
+        raise UserError(f"{where}: {DIRECTORIES.get(wrong, ','.join(arrays))} is not the graph's {wrong}, which are, in this order, "
+                        f"{', '.join(f'{name} ({folder})' for name, folder in DIRECTORIES.items())}. Were two swapped?")
