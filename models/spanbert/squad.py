@@ -16,6 +16,7 @@ from pathlib import Path
 from npukit.errors import BadSample, UserError
 
 SPACES = " \t\r\n\N{NARROW NO-BREAK SPACE}"  # what run_squad.py separates words by
+KINDS = {list: "a list", str: "a text", int: "a number"}
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,10 @@ def question(path: Path, name: str, entry: dict, context: str, without_answers: 
 
 def field(path: Path, place: str, entry, key: str, kind: type):
     """Return entry[key]; raise BadSample where it is missing or of another kind."""
-    kinds = {list: "a list", str: "a text", int: "a number"}
-    if not isinstance(entry, dict) or key not in entry:
-        raise BadSample(path, place, f"expected {kinds[kind]} {key!r}, found {'no such key' if isinstance(entry, dict) else entry!r:.60}")
-    if not isinstance(entry[key], kind) or isinstance(entry[key], bool):
-        raise BadSample(path, place, f"expected {kinds[kind]} {key!r}, found {entry[key]!r:.60}")
+    missing = not isinstance(entry, dict) or key not in entry
+    if missing or not isinstance(entry[key], kind) or isinstance(entry[key], bool):
+        found = "no such key" if missing and isinstance(entry, dict) else repr(entry if missing else entry[key])
+        raise BadSample(path, place, f"expected {KINDS[kind]} {key!r}, found {found[:60]}")
     return entry[key]
 
 
