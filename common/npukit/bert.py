@@ -18,7 +18,6 @@ from npukit.ragged import by_length
 OPSET = 13
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 BATCH = 32  # samples at a time through a reference
-RANDOM_RANGE = 0.1  # standard deviation of random weights: at BERT's own 0.02 all samples look alike
 
 
 def load(task: str, folder: Path, labels: int, seed: int | None = None, config_file: Path | None = None) -> torch.nn.Module:
@@ -39,7 +38,7 @@ def load(task: str, folder: Path, labels: int, seed: int | None = None, config_f
     try:
         if seed is not None:
             torch.manual_seed(seed)
-            config = transformers.BertConfig(**{**config, "num_labels": labels, "initializer_range": RANDOM_RANGE})
+            config = transformers.BertConfig(**{**config, "num_labels": labels, "initializer_range": random_range(task, config)})
             return kind._from_config(config, attn_implementation="eager").eval()
         net, info = kind.from_pretrained(
             weights.parent, config=transformers.BertConfig.from_dict(config), use_safetensors=weights.suffix == ".safetensors",
@@ -58,6 +57,15 @@ def load(task: str, folder: Path, labels: int, seed: int | None = None, config_f
         more = f", and {len(wrong) - 1} more" if wrong[1:] else ""
         raise UserError(f"{folder} does not hold weights of BertFor{task}: {wrong[0]}{more}")
     return net.eval()
+
+
+def random_range(task: str, config: dict) -> float:
+    """Return the standard deviation of random weights that keeps answers apart.
+
+    One answer a sample needs 0.1: at BERT's own 0.02 all samples look alike. An answer a token needs BERT's own, in
+    proportion to the width: beyond it all tokens of a sample come to look alike, layer by layer.
+    """
+    return 0.1 if task == "SequenceClassification" else 0.02 * (768 / config.get("hidden_size", 768)) ** 0.5
 
 
 def config_place(path: Path) -> Path:

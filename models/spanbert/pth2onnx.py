@@ -20,7 +20,9 @@ import torch
 import answers
 import windows
 from npukit import bert, command, files
-from npukit.errors import UserError
+from npukit.errors import JobFailed, UserError
+
+LEAST_WITHIN = 0.5  # of the logits' standard deviation has to be found within each window
 
 
 def main() -> None:
@@ -73,9 +75,17 @@ class Halved(torch.nn.Module):
 
 
 def spread_head(net: torch.nn.Module, arrays: dict[str, np.ndarray], lengths: np.ndarray) -> None:
-    """Centre and scale the random head's start and end logits over all word pieces, so that its answers mean something."""
+    """Centre and scale the random head's start and end logits over all word pieces, so that its answers mean something.
+
+    raises  JobFailed where the pieces of a window hardly differ: no place would be the answer, and no gate could fail
+    """
     made = bert.logits(net, arrays, lengths)
-    bert.spread_head(net.qa_outputs, made[np.arange(made.shape[1]) < lengths[:, None]])
+    inside = np.arange(made.shape[1]) < lengths[:, None]
+    within = np.mean([row[:length].std(0) for row, length in zip(made, lengths)], axis=0) / made[inside].std(0)
+    if within.min() < LEAST_WITHIN:
+        raise JobFailed(f"the random network gives the word pieces of a window about one logit: they deviate by {within.min():.0%} of what "
+                        "all pieces do; use another --seed")
+    bert.spread_head(net.qa_outputs, made[inside])
 
 
 if __name__ == "__main__":
