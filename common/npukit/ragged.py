@@ -34,7 +34,8 @@ def write_inputs(folder: Path, rows: dict[str, list[list[int]]], seq_lens: list[
     samples.finish(corpus)
 
 
-def write(folder: Path, rows: dict[str, list[list[int]]], gears: list[int], corpus: dict, directories: dict[str, str] | None = None) -> None:
+def write(folder: Path, rows: dict[str, list[list[int]]], gears: list[int], corpus: dict,
+          directories: dict[str, str] | None = None) -> None:
     """Write samples of differing lengths, to be run in gears, and their manifest.
 
     rows         for each input, in graph order, one row of ids a sample

@@ -97,7 +97,8 @@ python3 $here/preprocess.py --dev_file $tiny/dev-v1.1.json --model $tiny --batch
 python3 $here/pth2onnx.py --config_file ./weights/config.json --checkpoint ./weights/model.safetensors
 atc --framework=5 --model=./spanBert_dynamicbs.onnx --output=./spanBert_bs4 --input_format=ND \
     --input_shape="input_ids:4,512;token_type_ids:4,512;attention_mask:4,512" --log=error --soc_version=Ascend310P3
-msame --model "./spanBert_bs4.om" --input "./input_ids,./segment_ids,./input_mask" --output "./result/outputs_bs4_om" --outfmt BIN > ./msame_bs4.txt
+msame --model "./spanBert_bs4.om" --input "./input_ids,./segment_ids,./input_mask" --output "./result/outputs_bs4_om" \
+    --outfmt BIN > ./msame_bs4.txt
 python3 $here/test/parse.py --result-file ./msame_bs4.txt --batch-size 4
 python3 $here/postprocess.py --do_eval --model $tiny --dev_file $tiny/dev-v1.1.json --max_seq_length 512 --doc_stride 128 --eval_metric f1 \
     --fp16 --bin_dir ./result/outputs_bs4_om --eval_batch_size 4
@@ -105,7 +106,8 @@ python3 $here/test/parse.py --result-file ./result/result_bs4.json
 """
 BY_AIS_BENCH = """
 python3 $here/preprocess.py --dev_file $tiny/dev-v1.1.json --model $tiny --batch_size 1
-python3 -m ais_bench --model ./spanBert_bs4.om --input "./input_ids,./segment_ids,./input_mask" --output ./result/bs4 --outfmt BIN --batchsize 4
+python3 -m ais_bench --model ./spanBert_bs4.om --input "./input_ids,./segment_ids,./input_mask" --output ./result/bs4 \
+    --outfmt BIN --batchsize 4
 python3 $here/postprocess.py --do_eval --model $tiny --dev_file $tiny/dev-v1.1.json --bin_dir ./result/bs4/ --output_dir ais
 """
 
@@ -187,8 +189,9 @@ def test_random_weights_answer_with_many_places(fixed):
         assert np.bincount(places).max() / WINDOWS <= 0.7
 
 
-def test_a_random_network_that_tells_no_piece_from_another_is_refused(fixed, copy, monkeypatch):
-    monkeypatch.setattr(bert, "logits", lambda net, arrays, lengths: np.broadcast_to(np.arange(WINDOWS * 2.0).reshape(-1, 1, 2), (WINDOWS, 512, 2)))
+def test_a_random_network_that_tells_no_piece_from_another_is_refused(copy, monkeypatch):
+    alike = np.broadcast_to(np.arange(WINDOWS * 2.0).reshape(-1, 1, 2), (WINDOWS, 512, 2))
+    monkeypatch.setattr(bert, "logits", lambda net, arrays, lengths: alike)
     with pytest.raises(JobFailed, match="gives the word pieces of a window about one logit: they deviate by 0% of"):
         call(copy, PTH2ONNX)
 
@@ -226,7 +229,8 @@ def released(folder, prefix="", config="config.json", old_names=False):
                                   {"prefix": "module.", "old_names": True}], ids=str)
 def test_spanberts_own_release_is_read(fixed, tmp_path, kind):
     net = released(tmp_path / "squad1", **kind)
-    call(tmp_path, f"pth2onnx --config_file squad1/{kind.get('config', 'config.json')} --checkpoint squad1/pytorch_model.bin --inputs {fixed}/inputs")
+    call(tmp_path, f"pth2onnx --config_file squad1/{kind.get('config', 'config.json')} --checkpoint squad1/pytorch_model.bin "
+                   f"--inputs {fixed}/inputs")
     _, arrays = windows.load(fixed / "inputs")
     assert np.allclose(np.load(tmp_path / "reference.npy"), bert.logits(net, arrays, CORPUS.lengths), atol=1e-6)
     assert ledger(tmp_path / "ledger.json")["onnx"]["fidelity"]["flips"] == 0
@@ -341,12 +345,14 @@ def test_the_twin_keeps_its_decisions(fixed, answered, form):
 
 @pytest.mark.parametrize("tool", ["ais_bench", "msame"])
 def test_swapped_folders_end_the_stage_before_the_tool(fixed, tmp_path, tool):
-    done = run(tmp_path, f"bash $here/infer.sh no.om {fixed}/inputs/input_ids,{fixed}/inputs/input_mask,{fixed}/inputs/segment_ids o 8 0 {tool}")
+    swapped = ",".join(f"{fixed}/inputs/{name}" for name in ("input_ids", "input_mask", "segment_ids"))
+    done = run(tmp_path, f"bash $here/infer.sh no.om {swapped} o 8 0 {tool}")
     assert done.returncode == 2 and "the graph takes, in this order, input_ids (as input_ids), segment_ids (as" in done.stderr
 
 
 def test_msame_that_fails_ends_the_stage(fixed, tmp_path):
-    done = run(tmp_path, f"bash $here/infer.sh no.om {fixed}/inputs/input_ids,{fixed}/inputs/segment_ids,{fixed}/inputs/input_mask o 8 0 msame")
+    right = ",".join(f"{fixed}/inputs/{name}" for name in FOLDERS)
+    done = run(tmp_path, f"bash $here/infer.sh no.om {right} o 8 0 msame")
     assert done.returncode == 1 and not (tmp_path / "o_summary.json").exists()
 
 
@@ -402,7 +408,7 @@ def test_a_pass_that_changes_the_answers_is_caught(copy, monkeypatch):
         return "swapped the outputs"
 
     monkeypatch.setattr(SCRIPTS["modify_onnx"], "PASSES", [*SCRIPTS["modify_onnx"].PASSES, careless])
-    with pytest.raises((JobFailed, UserError), match="careless|the modified graph is not the network"):
+    with pytest.raises((JobFailed, UserError), match=r"careless|the modified graph is not the network"):
         call(copy, MODIFY.format(bs=8))
 
 
@@ -503,7 +509,8 @@ def test_both_tools_logs_are_parsed(tmp_path, capsys, log, said):
 
 
 @pytest.mark.parametrize("name, content, reason", [
-    ("log.txt", "nothing", "has no line with the tool's throughput"), ("r.json", "{}", "has no exact_match and f1"), ("r.json", "[", "not whole JSON")])
+    ("log.txt", "nothing", "has no line with the tool's throughput"), ("r.json", "{}", "has no exact_match and f1"),
+    ("r.json", "[", "not whole JSON")])
 def test_what_tells_no_figure_is_refused(tmp_path, name, content, reason):
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=reason):
@@ -556,11 +563,10 @@ def judged(folder, report):
 
 
 def test_the_one_step_callers(tmp_path):
-    environment = {"PROFILE": "tiny", "OUT_ROOT": str(tmp_path), "VENV": sys.prefix, "LOOP": "1", "MAKEFLAGS": "", "STANDIN": "1", "PYTHONPATH": ""}
-    exported = " ".join(f"{key}='{value}'" for key, value in environment.items())
-    ran(tmp_path, f"env {exported} bash $here/test/pth2om.sh --batch_size=4 --chip_name=310P3")
+    exported = f"env PROFILE=tiny OUT_ROOT='{tmp_path}' VENV='{sys.prefix}' LOOP=1 MAKEFLAGS= STANDIN=1 PYTHONPATH="
+    ran(tmp_path, f"{exported} bash $here/test/pth2om.sh --batch_size=4 --chip_name=310P3")
     assert (tmp_path / "Ascend310P3-standin" / "tiny" / "spanbert" / "bs4" / "atc" / "model.om").is_file()
-    said = ran(tmp_path, f"env {exported} bash $here/test/eval_acc_perf.sh --batch_size=4 --datasets_path=$tiny --chip_name=310P3").splitlines()
+    said = ran(tmp_path, f"{exported} bash $here/test/eval_acc_perf.sh --batch_size=4 --datasets_path=$tiny --chip_name=310P3").splitlines()
     assert re.fullmatch(r"bs4 fps:\d+\.\d{3}", said[-2]) and re.fullmatch(r"bs4 exact_match:\S+ f1:\S+", said[-1])
     for script in ("pth2om.sh", "eval_acc_perf.sh"):
         done = run(tmp_path, f"bash $here/test/{script} --batchsize=4")

@@ -187,8 +187,8 @@ def test_the_score_is_the_official_one_to_the_last_digit(seed):
     assert 15 < found["exact_match"] < 60 and found["exact_match"] + 10 < found["f1"] < 90, "or nothing much was compared"
 
 
-WORDS = st.lists(st.sampled_from(["the", "a", "An", "theme", "Brandt", "Brandt,", "1871", "3,000", "it's", "—", "é", ".", "the-end", "\u00a0", "ʼ"]),
-                 max_size=5).map(" ".join)
+ODD = ["the", "a", "An", "theme", "Brandt", "Brandt,", "1871", "3,000", "it's", "—", "é", ".", "the-end", "\u00a0", "ʼ"]
+WORDS = st.lists(st.sampled_from(ODD), max_size=5).map(" ".join)
 
 
 @given(st.lists(st.tuples(WORDS, st.lists(WORDS.filter(bool), min_size=1, max_size=3)), min_size=1, max_size=5))

@@ -22,7 +22,8 @@ from npukit.errors import BadSample, UserError
 
 LONGEST = 512  # word pieces, the positions that BERT has
 WHOLE = {"[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"}  # words that are pieces as they stand
-DIRECTORIES = {"input_ids": "input_ids", "token_type_ids": "segment_ids", "attention_mask": "input_mask"}  # graph's input: original's folder
+# The graph's inputs in their order, and the original's folders of them.
+DIRECTORIES = {"input_ids": "input_ids", "token_type_ids": "segment_ids", "attention_mask": "input_mask"}
 
 
 @dataclass(frozen=True)
