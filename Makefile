@@ -64,7 +64,7 @@ $(info $(if $(engine),running in $(image) with $(engine),running on this machine
 endif
 
 # Inside a container `make` is a word, not $(MAKE): -n must print the job, not start it.
-handed_on = LOOP SEQ_LENS GEARS ROUTE RECIPE ATC_FLAGS ON_BAD_INPUT V
+handed_on = LOOP SEQ_LENS GEARS ROUTE RECIPE QUESTIONS INFER_TOOL ATC_FLAGS ON_BAD_INPUT V
 settings = BS='$(BS)' PROFILE=$(PROFILE) SOC=$(SOC) STANDIN=$(STANDIN) $(foreach v,$(handed_on),$(if $(value $v),$v='$($v)'))
 container = $(engine) run --rm --network none --user "$$(id -u):$$(id -g)" -v $(DATA):/npukit/data:ro -v $(OUT_ROOT):/npukit/out $(image)
 

@@ -11,7 +11,7 @@
 #   INPUT_DIRS          the inputs' folders below inputs/, in graph order
 #   PREPROCESS PTH2ONNX POSTPROCESS [TRAIN]   the scripts' flags, as the original spells them
 #   LOOP                repetitions of the pure inference
-#   [MODIFY_ONNX] [ATC] [PERF]   further flags or arguments of these stages
+#   [MODIFY_ONNX] [ATC] [INFER] [PERF]   further flags or arguments of these stages
 #   [LIBRARY]           modules of the library that its scripts import beside those that all models' do;
 #                       $(graph_modules) are those of npukit.graph
 #   [STAGES_FURTHER]    stages that only this model has; it has their rules behind the include
@@ -54,6 +54,7 @@ DATA ?= $(root)/data
 OUT_ROOT ?= $(root)/out
 ATC_FLAGS ?=
 ATC ?=
+INFER ?=
 PERF ?=
 MODIFY_ONNX ?=
 LIBRARY ?=
@@ -122,7 +123,7 @@ command_preprocess = $(PYTHON) $(CURDIR)/preprocess.py $(PREPROCESS)
 command_pth2onnx = $(PYTHON) $(CURDIR)/pth2onnx.py $(PTH2ONNX)
 command_modify_onnx = $(PYTHON) $(CURDIR)/modify_onnx.py $(MODIFY_ONNX)
 command_atc = bash $(CURDIR)/atc.sh $(graph) model $(N) $(SOC) $(ATC) $(ATC_FLAGS)
-command_infer = bash $(CURDIR)/infer.sh $(RUN)/atc/model.om $(input_dirs) outputs $(N) $(DEVICE)
+command_infer = bash $(CURDIR)/infer.sh $(RUN)/atc/model.om $(input_dirs) outputs $(N) $(DEVICE) $(INFER)
 command_perf = $(PYTHON) -m ais_bench --model $(RUN)/atc/model.om --loop $(LOOP) --device $(DEVICE) $(PERF)
 command_postprocess = $(PYTHON) $(CURDIR)/postprocess.py $(POSTPROCESS) --run $(RUN) --loop $(LOOP) --report report.json
 

@@ -10,7 +10,7 @@ from npukit.errors import JobFailed, UserError
 
 def main() -> int | None:
     verbs = {verb.__name__.replace("_", "-"): verb for verb in (
-        stage, batch, results, ledger, fetch, fetch_list, bundle, unbundle, publish, verify_published, soc, idle, why)}
+        stage, batch, msame, merge, results, ledger, fetch, fetch_list, bundle, unbundle, publish, verify_published, soc, idle, why)}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
@@ -38,8 +38,22 @@ def batch(parser, arguments) -> None:
     parser.add_argument("--inputs", type=Path, required=True, help="what preprocess.py wrote")
     parser.add_argument("--batch_size", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--directories", help="in the order in which the tool is given them; refused if it is not the graph's")
+    parser.add_argument("--bins", action="store_true", help="for msame")
     args = parser.parse_args(arguments)
-    ragged.write_batches(args.inputs, args.batch_size, args.output)
+    if args.directories:
+        ragged.require_order(args.inputs, args.directories.split(","))
+    ragged.write_batches(args.inputs, args.batch_size, args.output, args.bins)
+
+
+def msame(parser, arguments) -> None:
+    """Write msame's times as ais_bench writes its own, for the report."""
+    from npukit import files, performance
+
+    parser.add_argument("log", type=Path, help="what msame printed")
+    parser.add_argument("summary", type=Path)
+    args = parser.parse_args(arguments)
+    files.write_json(args.summary, performance.msame_summary(args.log))
 
 
 def results(parser, arguments) -> None:

@@ -16,37 +16,40 @@ from npukit.graph.proof import session_of
 from npukit.ragged import by_length
 
 OPSET = 13
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 BATCH = 32  # samples at a time through a reference
-RANDOM_RANGE = 0.1  # standard deviation of random weights: at BERT's own 0.02 all samples look alike
 
 
-def load(task: str, folder: Path, labels: int, seed: int | None = None) -> torch.nn.Module:
+def load(task: str, folder: Path, labels: int, seed: int | None = None, config_file: Path | None = None) -> torch.nn.Module:
     """Return BertFor<task> in fp32 for inference, eager attention.
 
-    folder  config.json, with model.safetensors or pytorch_model.bin unless a seed is given
-    labels  that the task has
-    seed    of random weights
-    raises  UserError for a folder without them, another number of labels, or weights that miss or misshape a parameter
+    folder       model.safetensors or pytorch_model.bin and config.json; or either file of weights itself. The parameters'
+                 names may begin with `module.`, as DataParallel leaves them
+    labels       that the task has
+    seed         of random weights: then config.json is enough
+    config_file  where config.json lies elsewhere
+    raises       UserError for a folder without them, another number of labels, or weights that miss or misshape a parameter
     """
     transformers.logging.set_verbosity_error()  # what it reports about weights is said here, in one sentence
     transformers.logging.disable_progress_bar()
     kind = getattr(transformers, f"BertFor{task}")
-    config = read_config(folder)
-    if seed is None:
-        weights_file(folder)
+    config = read_config(config_file or folder)
+    weights = weights_file(folder) if seed is None else None
     try:
         if seed is not None:
             torch.manual_seed(seed)
-            config = transformers.BertConfig(**{**config, "num_labels": labels, "initializer_range": RANDOM_RANGE})
+            config = transformers.BertConfig(**{**config, "num_labels": labels, "initializer_range": random_range(task, config)})
             return kind._from_config(config, attn_implementation="eager").eval()
-        net, info = kind.from_pretrained(folder, local_files_only=True, attn_implementation="eager", dtype=torch.float32,
-                                         output_loading_info=True, weights_only=True, ignore_mismatched_sizes=True)
+        net, info = kind.from_pretrained(
+            weights.parent, config=transformers.BertConfig.from_dict(config), use_safetensors=weights.suffix == ".safetensors",
+            key_mapping={r"^module\.": ""}, local_files_only=True, attn_implementation="eager", dtype=torch.float32,
+            output_loading_info=True, weights_only=True, ignore_mismatched_sizes=True)
     except pickle.UnpicklingError:  # its text tells how to run the code nevertheless
-        raise UserError(f"{weights_file(folder)} is no file of weights, or holds more than tensors; it is not read") from None
+        raise UserError(f"{weights} is no file of weights, or holds more than tensors; it is not read") from None
     except Exception as error:  # safetensors, torch and transformers each have their own
         raise UserError(f"{folder} does not hold a BertFor{task}: {' '.join(str(error).split())[:300]}") from None
     if net.config.num_labels != labels:
-        raise UserError(f"{folder}/config.json has {net.config.num_labels} labels, the task has {labels}")
+        raise UserError(f"{config_place(config_file or folder)} has {net.config.num_labels} labels, the task has {labels}")
     wrong = [f"{name} is missing" for name in sorted(info["missing_keys"])]
     wrong += [f"{name} is {list(found)}, config.json makes it {list(expected)}"
               for name, found, expected in sorted(info["mismatched_keys"])]
@@ -56,26 +59,43 @@ def load(task: str, folder: Path, labels: int, seed: int | None = None) -> torch
     return net.eval()
 
 
-def read_config(folder: Path) -> dict:
-    """Return config.json of a Hugging Face directory that holds a BERT."""
+def random_range(task: str, config: dict) -> float:
+    """Return the standard deviation of random weights that keeps answers apart.
+
+    One answer a sample needs 0.1: at BERT's own 0.02 all samples look alike. An answer a token needs BERT's own, in
+    proportion to the width: beyond it all tokens of a sample come to look alike, layer by layer.
+    """
+    return 0.1 if task == "SequenceClassification" else 0.02 * (768 / config.get("hidden_size", 768)) ** 0.5
+
+
+def config_place(path: Path) -> Path:
+    """Return the config.json of a folder, of a file of weights in it, or itself."""
+    if path.name in WEIGHTS:
+        path = path.parent
+    return path if path.suffix == ".json" else path / "config.json"
+
+
+def read_config(path: Path) -> dict:
+    """Return the config.json, see config_place, of a Hugging Face directory that holds a BERT."""
+    place = config_place(path)
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(place.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{folder} has no config.json; a Hugging Face directory is expected") from None
+        raise UserError(f"{place.parent} has no {place.name}; a Hugging Face directory is expected") from None
     except ValueError as error:
-        raise UserError(f"{folder}/config.json is not JSON: {error}") from None
+        raise UserError(f"{place} is not JSON: {error}") from None
     whole = isinstance(config, dict) and isinstance(config.get("vocab_size"), int)
     if not whole or config.get("model_type", "bert") != "bert":
-        raise UserError(f"{folder}/config.json is not a BERT's; expected model_type bert and a vocab_size")
+        raise UserError(f"{place} is not a BERT's; expected model_type bert and a vocab_size")
     return config
 
 
 def weights_file(folder: Path) -> Path:
-    """Return the file of the weights in a Hugging Face directory."""
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            return folder / name
-    raise UserError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
+    """Return the file of the weights in a Hugging Face directory; where that file is given, itself."""
+    for name in WEIGHTS:
+        if (place := folder if folder.name == name else folder / name).is_file():
+            return place
+    raise UserError(f"{folder} holds neither {' nor '.join(WEIGHTS)}")
 
 
 def check_vocabulary(folder: Path, pieces: int) -> None:

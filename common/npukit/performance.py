@@ -3,7 +3,7 @@ import itertools
 import re
 from pathlib import Path
 
-from npukit.errors import UserError
+from npukit.errors import JobFailed, UserError
 
 STABLE = 0.10  # windows whose rates differ by no more than this
 WINDOWS = 3
@@ -51,3 +51,16 @@ def pure_inference(log: Path, loop: int) -> dict:
         if match := re.search(r"throughput 1000\*batchsize(?:\.mean)?\(.*?\)/NPU_compute_time\.mean\(.*?\): ([0-9.]+)", line):
             return {"tool_line": line.strip(), "loop": loop, "samples_per_s": float(match[1])}
     raise UserError(f"{log} has no line with the tool's throughput; its end says: {' | '.join(lines[-3:])}")
+
+
+def msame_summary(log: Path) -> dict:
+    """Return what msame's log says in the form of ais_bench's summary; raise JobFailed where a run of it did not end well.
+
+    The log may hold several runs, one a gear. msame exits with 0 after an option that it does not know.
+    """
+    text = log.read_text(encoding="utf-8", errors="replace")
+    times = [float(time) for time in re.findall(r"^Inference time: ([0-9.e+-]+)ms$", text, re.M)]
+    begun, ended = text.count("acl init success"), text.count("Execute sample success")
+    if not times or begun != ended:
+        raise JobFailed(f"msame did not end well; {log} ends in: {' | '.join(text.splitlines()[-3:])}")
+    return {"npu_compute_time_list": times} | ({"standin": True} if "stand-in" in text else {})
