@@ -8,7 +8,7 @@ from npukit.errors import JobFailed
 
 
 def main() -> int | None:
-    verbs = {"stage": stage, "batch": batch, "results": results, "ledger": ledger, "fetch": fetch, "soc": soc, "idle": idle, "why": why}
+    verbs = {"stage": stage, "batch": batch, "merge": merge, "results": results, "ledger": ledger, "fetch": fetch, "soc": soc, "idle": idle, "why": why}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
@@ -36,8 +36,19 @@ def batch(parser, arguments) -> None:
     parser.add_argument("--inputs", type=Path, required=True, help="what preprocess.py wrote")
     parser.add_argument("--batch_size", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--apart", action="store_true", help="each gear's batches in a folder of their own")
     args = parser.parse_args(arguments)
-    ragged.write_batches(args.inputs, args.batch_size, args.output)
+    ragged.write_batches(args.inputs, args.batch_size, args.output, args.apart)
+
+
+def merge(parser, arguments) -> None:
+    """Put the runs of several offline models together: outputs in one folder, times in one summary."""
+    from npukit import performance
+
+    parser.add_argument("--parts", type=Path, required=True, help="<name>/ and <name>_summary.json of each run")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args(arguments)
+    performance.merge(args.parts, args.output)
 
 
 def results(parser, arguments) -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from npukit.errors import UserError
+from npukit.files import aside, read_json, write_json
 
 STABLE = 0.10  # windows whose rates differ by no more than this
 WINDOWS = 3
@@ -51,3 +52,22 @@ def pure_inference(log: Path, loop: int) -> dict:
         if match := re.search(r"throughput 1000\*batchsize(?:\.mean)?\(.*?\)/NPU_compute_time\.mean\(.*?\): ([0-9.]+)", line):
             return {"tool_line": line.strip(), "loop": loop, "samples_per_s": float(match[1])}
     raise UserError(f"{log} has no line with the tool's throughput; its end says: {' | '.join(lines[-3:])}")
+
+
+def merge(parts: Path, output: Path) -> None:
+    """Put the runs of several offline models together, in the order of their names as numbers.
+
+    parts   <name>/ and <name>_summary.json of each run, as ais_bench left them; the outputs are moved away
+    writes  output/, every run's outputs; <output>_summary.json: npu_compute_time_list of all, standin where a part has it
+    """
+    summaries = sorted(parts.glob("*_summary.json"), key=lambda path: int(path.name.removesuffix("_summary.json")))
+    if not summaries:
+        raise UserError(f"{parts} holds no <length>_summary.json; run the infer stage again")
+    with aside(output) as new:
+        new.mkdir()
+        for path in [path for summary in summaries for path in (parts / summary.name.removesuffix("_summary.json")).iterdir()]:
+            path.rename(new / path.name)
+    runs = [read_json(summary) for summary in summaries]
+    times = [time for run in runs for time in run["npu_compute_time_list"]]
+    write_json(output.with_name(f"{output.name}_summary.json"),
+               {**{"standin": run["standin"] for run in runs if "standin" in run}, "npu_compute_time_list": times})

@@ -34,28 +34,41 @@ def write_inputs(folder: Path, rows: dict[str, list[list[int]]], seq_lens: list[
     samples.finish(corpus)
 
 
-def write(folder: Path, rows: dict[str, list[list[int]]], gears: list[int], corpus: dict) -> None:
+def write(folder: Path, rows: dict[str, list], gears: list[int], corpus: dict) -> None:
     """Write samples of differing lengths, to be run in gears, and their manifest.
 
-    rows    for each input, in graph order, one row of ids a sample
-    writes  <input>.npy int64 [samples, longest], 0 behind each row; lengths.npy int64 [samples]; manifest.json
+    rows    for each input, in graph order, one row of ids a sample, or array [length, ...]
+    writes  <input>.npy int64, or the arrays' dtype, [tokens, ...]: all rows behind one another; lengths.npy int64 [samples];
+            manifest.json
     """
     lengths = np.array([len(row) for row in next(iter(rows.values()))])
     gear_of(lengths, gears)
     files = {name: f"{name}.npy" for name in rows}
     for name, samples in rows.items():
-        array = np.zeros((len(samples), lengths.max()), dtype=np.int64)
-        for line, row in zip(array, samples):
-            line[:len(row)] = row
-        np.save(folder / files[name], array)
+        np.save(folder / files[name], np.concatenate(samples))
     np.save(folder / "lengths.npy", lengths)
     write_json(folder / "manifest.json", {"samples": len(lengths), "gears": gears, "inputs": files, "corpus": corpus})
 
 
-def read_packed(folder: Path) -> tuple[dict, dict[str, np.ndarray], np.ndarray]:
-    """Return (manifest, {name: int64 [samples, longest]}, lengths int64 [samples]) of write()'s folder."""
+def read_flat(folder: Path) -> tuple[dict, dict[str, np.ndarray], np.ndarray]:
+    """Return (manifest, {name: array [tokens, ...]}, lengths int64 [samples]) of write()'s folder."""
     manifest = read_json(folder / "manifest.json")
     return manifest, {name: load(folder / file) for name, file in manifest["inputs"].items()}, load(folder / "lengths.npy")
+
+
+def padded(flat: np.ndarray, lengths: np.ndarray, rows: np.ndarray, width: int, filling: int = 0) -> np.ndarray:
+    """Return these samples of [tokens, ...] as one array [rows, width, ...], the filling behind each."""
+    array = np.full((len(rows), width, *flat.shape[1:]), filling, dtype=flat.dtype)
+    starts = np.cumsum(lengths) - lengths
+    for line, row in zip(array, rows):
+        line[:lengths[row]] = flat[starts[row]:starts[row] + lengths[row]]
+    return array
+
+
+def read_packed(folder: Path) -> tuple[dict, dict[str, np.ndarray], np.ndarray]:
+    """Return (manifest, {name: int64 [samples, longest]}, lengths int64 [samples]) of write()'s folder, 0 behind each row."""
+    manifest, flat, lengths = read_flat(folder)
+    return manifest, {name: padded(array, lengths, np.arange(len(lengths)), lengths.max()) for name, array in flat.items()}, lengths
 
 
 def read(folder: Path) -> tuple[dict, dict[str, np.ndarray], np.ndarray]:
@@ -82,31 +95,30 @@ def by_length(lengths: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield order[begin:begin + size]
 
 
-def write_batches(inputs: Path, size: int, folder: Path) -> None:
+def write_batches(inputs: Path, size: int, folder: Path, apart: bool = False) -> None:
     """Write the samples of write()'s folder as whole batches of one gear each, shortest samples first.
 
     A batch runs in the smallest gear that holds its longest sample: those that a gear has too many for whole batches run
     with the first of the next one, so that only the very last batch has to be filled up, with its first sample.
-    writes  <input>/batch_00000.npy int64 [size, gear]
+    apart   each gear's batches in a folder of their own, for as many offline models
+    writes  <input>/batch_00000.npy [size, gear, ...], or <gear>/<input>/batch_00000.npy
             order.npy int64 [batches, size]: the sample in each row, -1 for filling
     """
     if size < 1:
         raise UserError(f"the batch size is {size}, expected 1 or more")
-    manifest, arrays, lengths = read_packed(inputs)
+    manifest, arrays, lengths = read_flat(inputs)
     gears = manifest["gears"]
     order = []
     for name in arrays:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for old in (folder / name).glob("batch_*.npy"):  # of a call before, were one left, it would be run too
+        for old in folder.glob(f"{'*/' if apart else ''}{name}/batch_*.npy"):  # of a call before, were one left, it would be run too
             old.unlink()
     for rows in by_length(lengths, size):
         gear = gears[gear_of(lengths[rows], gears).max()]
         filled = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
         for name, array in arrays.items():
-            batch = np.zeros((size, gear), dtype=np.int64)
-            width = min(gear, array.shape[1])
-            batch[:, :width] = array[filled, :width]
-            np.save(folder / name / f"batch_{len(order):05d}.npy", batch)
+            place = folder / str(gear) / name if apart else folder / name
+            place.mkdir(parents=True, exist_ok=True)
+            np.save(place / f"batch_{len(order):05d}.npy", padded(array, lengths, filled, gear))
         order.append(np.where(np.arange(size) < len(rows), filled, -1))
     np.save(folder / "order.npy", np.array(order))
 
@@ -118,18 +130,7 @@ def read_outputs(folder: Path, order: np.ndarray, index: int = 0) -> np.ndarray:
             gear's and is then filled with 0
     raises  UserError where a batch is missing, there is one too many, or one has another shape
     """
-    batches = []
-    for number, rows in enumerate(order):
-        path = batch_file(folder, number, index)
-        if not path.exists():
-            raise UserError(f"{path} is missing; run the infer stage again")
-        batches.append(load(path))
-        shape, first = batches[-1].shape, batches[0].shape
-        if (shape[:1], len(shape), shape[2:]) != ((len(rows),), len(first), first[2:]):
-            expected = ", ".join(map(str, [len(rows), *(["L"] if first[1:] else []), *first[2:]]))
-            raise UserError(f"{path} is {list(shape)}, expected [{expected}]; run the infer stage again")
-    if (path := batch_file(folder, len(order), index)).exists():
-        raise UserError(f"{path} is one too many; run the infer stage again")
+    batches = list(output_batches(folder, order, index))
     widest = tuple(max(sizes) for sizes in zip(*(batch.shape[1:] for batch in batches)))
     outputs = np.zeros((order.max() + 1, *widest), dtype=batches[0].dtype)
     for rows, batch in zip(order, batches):
@@ -141,6 +142,38 @@ def read_outputs(folder: Path, order: np.ndarray, index: int = 0) -> np.ndarray:
 def read_answers(folder: Path, samples: int, order: Path | None, index: int = 0) -> np.ndarray:
     """Return output `index` of every sample, [samples, ...], whichever way they were run: as batches where there is an order.npy."""
     return read_outputs(folder, load(order), index) if order and order.exists() else samples_outputs(folder, samples, index)
+
+
+def read_flat_outputs(folder: Path, order: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the first output, [batch, gear, ...] a batch, for every token, [tokens, ...], in the order of the corpus.
+
+    raises  as read_outputs
+    """
+    starts, outputs = np.cumsum(lengths) - lengths, None
+    for rows, batch in zip(order, output_batches(folder, order)):
+        if outputs is None:
+            outputs = np.zeros((lengths.sum(), *batch.shape[2:]), dtype=batch.dtype)
+        for row, output in zip(rows, batch):
+            if row >= 0:
+                outputs[starts[row]:starts[row] + lengths[row]] = output[:lengths[row]]
+    return outputs
+
+
+def output_batches(folder: Path, order: np.ndarray, index: int = 0) -> Iterator[np.ndarray]:
+    """Yield output `index` of each batch, [batch, ...]; refuse one that is missing, one too many, or of another shape."""
+    first = None
+    for number, rows in enumerate(order):
+        path = batch_file(folder, number, index)
+        if not path.exists():
+            raise UserError(f"{path} is missing; run the infer stage again")
+        batch = load(path)
+        first = batch.shape if first is None else first
+        if (batch.shape[:1], batch.ndim, batch.shape[2:]) != ((len(rows),), len(first), first[2:]):
+            expected = ", ".join(map(str, [len(rows), *(["L"] if first[1:] else []), *first[2:]]))
+            raise UserError(f"{path} is {list(batch.shape)}, expected [{expected}]; run the infer stage again")
+        yield batch
+    if (path := batch_file(folder, len(order), index)).exists():
+        raise UserError(f"{path} is one too many; run the infer stage again")
 
 
 def batch_file(folder: Path, number: int, index: int) -> Path:
