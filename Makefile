@@ -62,7 +62,7 @@ $(info $(if $(engine),running in $(image) with $(engine),running on this machine
 endif
 
 # Inside a container `make` is a word, not $(MAKE): -n must print the job, not start it.
-handed_on = LOOP SEQ_LENS GEARS ATC_FLAGS ON_BAD_INPUT V
+handed_on = LOOP SEQ_LENS GEARS SAMPLE RECIPE ATC_FLAGS ON_BAD_INPUT V
 settings = BS='$(BS)' PROFILE=$(PROFILE) SOC=$(SOC) STANDIN=$(STANDIN) $(foreach v,$(handed_on),$(if $(value $v),$v='$($v)'))
 container = $(engine) run --rm --network none --user "$$(id -u):$$(id -g)" -v $(DATA):/npukit/data:ro -v $(OUT_ROOT):/npukit/out $(image)
 
@@ -106,6 +106,13 @@ bench: $(VENV)/ready ## how much faster than the original's recipe, full size, o
 	PATH=$(VENV)/bin:$(root)/common/standin/bin:$$PATH PYTHONPATH=$(root)/common/standin:$$PYTHONPATH \
 		$(PYTHON) models/bert_base_sst2/bench.py --fixed $(bench)/fixed/cpu/random/bert_base_sst2/bs8 \
 		--gears $(bench)/gears/cpu/random/bert_base_sst2/bs16
+	@$(MAKE) -C models/elmo oracle
+	@$(MAKE) -C models/elmo PROFILE=random RECIPE=original SAMPLE= OUT_ROOT=$(bench)/original infer
+	@$(MAKE) -C models/elmo PROFILE=random BS="32 64" SAMPLE= SEQ_LENS="5 6 7 8" OUT_ROOT=$(bench)/short infer
+	@$(MAKE) -C models/elmo PROFILE=random BS="32 64" SAMPLE=1024 GEARS=6 OUT_ROOT=$(bench)/corpus infer
+	PATH=$(VENV)/bin:$(root)/common/standin/bin:$$PATH PYTHONPATH=$(root)/common/standin:$$PYTHONPATH \
+		$(PYTHON) models/elmo/bench.py --original $(bench)/original/cpu/random/elmo/bs1 --short $(bench)/short/cpu/random/elmo/bs{32,64} \
+		--corpus $(bench)/corpus/cpu/random/elmo/bs{32,64} --oracle $(root)/.oracle/bin/python
 
 lint: $(VENV)/ready
 	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models

@@ -8,7 +8,8 @@ from npukit.errors import JobFailed
 
 
 def main() -> int | None:
-    verbs = {"stage": stage, "batch": batch, "merge": merge, "results": results, "ledger": ledger, "fetch": fetch, "soc": soc, "idle": idle, "why": why}
+    verbs = {"stage": stage, "batch": batch, "merge": merge, "results": results, "ledger": ledger, "fetch": fetch, "soc": soc,
+             "idle": idle, "why": why}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]

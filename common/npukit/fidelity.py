@@ -55,14 +55,16 @@ def gates(fidelity: dict, precision: str, metric: str = "", value: float = 0, re
     (metric is "": random weights), its decisions. Vectors have to keep their direction, every one of them.
     """
     finite = gate("values that are not finite", 0, fidelity["not_finite"], fidelity["not_finite"] == 0)
-    largest, limit, cosine = fidelity["max_abs"], fidelity["tolerance"], fidelity["cosine_min"]
-    kept = [gate("smallest cosine with PyTorch fp32", COSINE_KEPT, cosine, cosine >= COSINE_KEPT)]
-    if precision == "fp32":
-        if fidelity["flips"] is not None:
-            kept = [gate("flipped decisions", 0, fidelity["flips"], fidelity["flips"] == 0)]
-        return [finite, gate("largest difference from PyTorch", limit, largest, largest is not None and largest <= limit), *kept]
     if fidelity["flips"] is None:
-        return [finite, *kept]
+        cosine = fidelity["cosine_min"]
+        kept = gate("smallest cosine with PyTorch fp32", COSINE_KEPT, cosine, cosine >= COSINE_KEPT)
+    else:
+        kept = gate("flipped decisions", 0, fidelity["flips"], fidelity["flips"] == 0)
+    if precision == "fp32":
+        largest, limit = fidelity["max_abs"], fidelity["tolerance"]
+        return [finite, gate("largest difference from PyTorch", limit, largest, largest is not None and largest <= limit), kept]
+    if fidelity["flips"] is None:
+        return [finite, kept]
     if metric:
         limit = METRIC_KEPT * reference
         return [finite, gate(f"{metric} kept from PyTorch fp32", limit, value, value >= limit)]

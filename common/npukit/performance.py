@@ -67,7 +67,8 @@ def merge(parts: Path, output: Path) -> None:
         new.mkdir()
         for path in [path for summary in summaries for path in (parts / summary.name.removesuffix("_summary.json")).iterdir()]:
             path.rename(new / path.name)
-    runs = [read_json(summary) for summary in summaries]
-    times = [time for run in runs for time in run["npu_compute_time_list"]]
-    write_json(output.with_name(f"{output.name}_summary.json"),
-               {**{"standin": run["standin"] for run in runs if "standin" in run}, "npu_compute_time_list": times})
+    whole = {"npu_compute_time_list": []}
+    for run in map(read_json, summaries):
+        whole["npu_compute_time_list"] += run["npu_compute_time_list"]
+        whole |= {key: run[key] for key in run if key == "standin"}
+    write_json(output.with_name(f"{output.name}_summary.json"), whole)

@@ -161,7 +161,7 @@ def ledger(report: dict) -> str:
     for entry in report["ledger"]:
         f = entry["fidelity"]
         closeness = ("-",) * 6 if f is None else (
-            f"{f['cosine_mean']:.7f}", f"{f['cosine_min']:.7f}", figure(f["max_abs"], ".1e"), "-" if f["flips"] is None else str(f["flips"]),
+            f"{f['cosine_mean']:.7f}", f"{f['cosine_min']:.7f}", figure(f["max_abs"], ".1e"), figure(f["flips"], "d"),
             str(f["not_finite"]), str(f["worst_sample"]))
         rows.append((entry["stage"], task_metric(report, entry["metrics"]), *closeness))
     title = f"{report['model']}, {report['profile']}, {chip(report)}, batch size {report['batch_size']}: {report['metric']}"

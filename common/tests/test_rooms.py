@@ -12,7 +12,7 @@ STANDIN = ROOT / "common" / "standin"
 GROUND = {"errors", "files", "command"}
 ROOMS = {  # module of npukit: (modules it may import, third-party packages it may import)
     "__init__": (set(), set()),
-    "__main__": ({"command", "errors", "stage", "ragged", "report", "assets", "device", "why"}, set()),
+    "__main__": ({"command", "errors", "stage", "ragged", "performance", "report", "assets", "device", "why"}, set()),
     "errors": (set(), set()),
     "command": ({"errors"}, {"tqdm"}),
     "files": ({"errors"}, set()),

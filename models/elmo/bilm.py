@@ -31,8 +31,8 @@ class CharacterEncoder(nn.Module):
         self.convolutions = nn.ModuleList(convolution(weights[f"CNN/W_cnn_{i}"], weights[f"CNN/b_cnn_{i}"])
                                           for i in range(len(cnn["filters"])))
         # Both halves of a highway layer are one product: what is new, and how much of it is taken.
-        self.highways = nn.ModuleList(linear(*(np.concatenate([weights[f"CNN_high_{k}/{kind}_{half}"] for half in ("transform", "carry")], -1)
-                                               for kind in "Wb")) for k in range(cnn["n_highway"]))
+        halves = [[[f"CNN_high_{k}/{kind}_{half}" for half in ("transform", "carry")] for kind in "Wb"] for k in range(cnn["n_highway"])]
+        self.highways = nn.ModuleList(linear(*(np.concatenate([weights[name] for name in pair], -1) for pair in layer)) for layer in halves)
         self.projection = linear(weights["CNN_proj/W_proj"], weights["CNN_proj/b_proj"])
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
@@ -97,7 +97,7 @@ class Lstm(nn.Module):
 
         Forward, nothing behind a sentence's end can reach its words. Backward, the first state is kept until its last word.
         """
-        length = len(x)
+        length = x.shape[0]
         sums = (x.reshape(-1, self.width) @ self.from_input + self.bias).reshape(length, -1, 4 * self.cells).unbind(0)
         output, cell, outputs = self.first_output, self.first_cell, [None] * length
         steps = range(length) if mask is None else range(length - 1, -1, -1)
@@ -153,7 +153,8 @@ class BiLm(nn.Module):
         backward = mask.transpose(0, 1)
         for layer, (ahead, back) in enumerate(zip(*self.directions)):
             before = layers[-1]
-            after = tuple(lstm(x.transpose(0, 1), m).transpose(0, 1) for lstm, x, m in zip((ahead, back), before, (None, backward)))
+            after = tuple(lstm(x.transpose(0, 1), waits).transpose(0, 1)
+                          for lstm, x, waits in zip((ahead, back), before, (None, backward)))
             layers.append(tuple(a + b for a, b in zip(after, before)) if layer else after)
         return [torch.cat(pair, 2) * mask for pair in layers]
 

@@ -23,7 +23,8 @@ def shards(folder: Path, count: int) -> tuple[list[Path], list[str]]:
     paths = [folder / SHARD.format(number) for number in range(count)]
     there = [path for path in paths if path.is_file()]
     if not there:
-        raise UserError(f"{folder} holds none of the first {count} shards, {SHARD.format(0)} ...; `make MODEL=elmo fetch` brings two of them")
+        raise UserError(f"{folder} holds none of the first {count} shards, {SHARD.format(0)} ...; "
+                        "`make MODEL=elmo fetch` brings two")
     return there, [path.name for path in paths if path not in there]
 
 
@@ -36,7 +37,7 @@ def sentences(paths: list[Path]) -> Iterator[list[str]]:
                 try:
                     words = [word for word in line.decode("utf-8").rstrip("\r\n").split(" ") if word]
                 except UnicodeDecodeError as error:
-                    raise BadSample(path, number, f"byte {error.start + 1} is not UTF-8; convert the file, for instance with iconv") from None
+                    raise BadSample(path, number, f"byte {error.start + 1} is not UTF-8; convert the file with iconv") from None
                 if not words:
                     raise BadSample(path, number, "the sentence has no words; remove the line")
                 yield words
@@ -54,5 +55,5 @@ def digest(paths: list[Path]) -> str:
 
 
 def spread(count: int, wanted: int) -> list[int]:
-    """Return the numbers of `wanted` of `count` sentences, evenly spread over them; always the same."""
-    return np.linspace(0, count, wanted, endpoint=False, dtype=int).tolist()
+    """Return the numbers of `wanted` of `count` sentences, or of all, evenly spread over them; always the same."""
+    return np.linspace(0, count, min(count, wanted), endpoint=False, dtype=int).tolist()

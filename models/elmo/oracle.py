@@ -35,7 +35,11 @@ def load(args: argparse.Namespace) -> Elmo:
 
 
 class ChunkAsSplit(TorchFunctionMode):
-    """Do what torch.chunk does by torch.split, whoever calls it: opset 11 has no chunk. Counts what it replaced."""
+    """Do what torch.chunk does by torch.split, whoever calls it: opset 11 has no chunk. Counts what it replaced.
+
+    And what squeeze(dim) does by reshape: today's exporter, which has lost the shape where allennlp packs sequences, would
+    write an If whose branches onnxsim does not take.
+    """
 
     replaced = 0
 
@@ -44,6 +48,10 @@ class ChunkAsSplit(TorchFunctionMode):
             tensor, chunks, dim = (lambda input, chunks, dim=0: (input, chunks, dim))(*args, **(kwargs or {}))
             self.replaced += 1
             return torch.split(tensor, -(-int(tensor.shape[dim]) // int(chunks)), dim)
+        if func is torch.Tensor.squeeze and len(args) == 2 and int(args[0].shape[args[1]]) == 1:
+            shape = [int(size) for size in args[0].shape]
+            del shape[args[1]]
+            return args[0].reshape(shape)
         return func(*args, **(kwargs or {}))
 
 
@@ -91,26 +99,29 @@ def spell(args: argparse.Namespace) -> None:
 def measure(args: argparse.Namespace) -> None:
     """Read an .npz of ids [words, 50] and lengths; print the seconds that all sentences take, by batch size, as JSON.
 
-    Batches are of like lengths, which spares allennlp the padding; each call begins with a fresh state.
+    Batches are of like lengths, which spares allennlp the padding, and each begins with a fresh state. --output_file gets
+    every word's vector, float32 [words, W], in the order of the ids.
     """
     elmo = load(args)
     with np.load(args.input_file) as arrays:
-        sentences = np.split(arrays["ids"], np.cumsum(arrays["lengths"])[:-1])
-    sentences.sort(key=len)
-    seconds = {}
+        ids, lengths = arrays["ids"], arrays["lengths"]
+    sentences, starts = np.split(ids, np.cumsum(lengths)[:-1]), np.cumsum(lengths) - lengths
+    order, seconds = np.argsort(lengths, kind="stable"), {}
     for size in map(int, args.batch_sizes.split(",")):
-        batches = [pad(sentences[begin:begin + size]) for begin in range(0, len(sentences), size)]
-        elmo(batches[0])
-        began = time.perf_counter()
-        for batch in batches:
+        batches = [order[begin:begin + size] for begin in range(0, len(order), size)]
+        padded = [torch.nn.utils.rnn.pad_sequence([torch.from_numpy(sentences[row]) for row in rows], batch_first=True) for rows in batches]
+        elmo(padded[0])
+        began, found = time.perf_counter(), []
+        for batch in padded:
             elmo._elmo_lstm._elmo_lstm.reset_states()
-            elmo(batch)
+            found.append(elmo(batch)["elmo_representations"][0])
         seconds[size] = time.perf_counter() - began
+    vectors = np.empty((len(ids), found[0].shape[2]), np.float32)
+    for rows, batch in zip(batches, found):
+        for row, answer in zip(rows, batch):
+            vectors[starts[row]:starts[row] + lengths[row]] = answer[:lengths[row]]
+    np.save(args.output_file, vectors)
     print(json.dumps(seconds))
-
-
-def pad(sentences: list[np.ndarray]) -> torch.Tensor:
-    return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(sentence) for sentence in sentences], batch_first=True)
 
 
 VERBS = {"export": export, "answers": answers, "spell": spell, "time": measure}

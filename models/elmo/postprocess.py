@@ -32,7 +32,8 @@ def main() -> None:
     worst = 1.0
     for name, reference in references.items():
         if ours.shape != reference.shape:
-            raise UserError(f"{args.om_out} holds vectors {list(ours.shape)}, {name}'s are {list(reference.shape)}; run the stages on the same inputs")
+            raise UserError(f"{args.om_out} holds vectors {list(ours.shape)}, {name}'s are {list(reference.shape)}; "
+                            "run the stages on the same inputs")
         found = vectors.cosines(ours, reference)
         worst = min(worst, found["cosine_min"])
         print(f"cosine similarity to {name}: mean {found['cosine_mean']:.6f}, minimum {found['cosine_min']:.6f}")

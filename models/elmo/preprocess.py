@@ -35,9 +35,9 @@ def main() -> None:
     shards, missing = lm1b.shards(args.file_path, args.file_num)
     if missing:
         numbers = " ".join(name.split("-")[1] for name in missing)
-        print(f"preprocess.py: {args.file_path} has {len(shards)} of the first {args.file_num} shards; not there: {numbers}", file=sys.stderr)
+        print(f"{args.file_path} has {len(shards)} of the first {args.file_num} shards; not there: {numbers}", file=sys.stderr)
     everything = list(lm1b.sentences(shards))
-    sentences = [everything[i] for i in lm1b.spread(len(everything), min(args.sample or len(everything), len(everything)))]
+    sentences = [everything[i] for i in lm1b.spread(len(everything), args.sample or len(everything))]
     seq_lens = gears.parse(args.word_len, np.array([len(words) for words in sentences]), args.gears)
     kept = [words for words in sentences if len(words) <= seq_lens[-1]]
     if not kept:

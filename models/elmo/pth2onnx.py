@@ -105,9 +105,11 @@ def export(net: bilm.BiLm, length: int, path: Path) -> None:
 def export_original(args: argparse.Namespace, length: int, path: Path) -> None:
     """Have allennlp's Elmo exported by the Python that has it."""
     if not args.oracle or not args.oracle.is_file():
-        raise UserError(f"--recipe original exports allennlp's own Elmo, and --oracle is {args.oracle}; `make -C models/elmo oracle` builds it")
-    flags = ["--option_file", args.option_file, "--weight_file", args.weight_file, "--word_len", str(length), "--output_file", path]
-    done = subprocess.run([args.oracle, Path(__file__).with_name("oracle.py"), "export", *flags], stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+        raise UserError(f"--recipe original exports allennlp's own Elmo, and --oracle is {args.oracle}; "
+                        "`make -C models/elmo oracle` builds it")
+    line = [args.oracle, Path(__file__).with_name("oracle.py"), "export", "--option_file", args.option_file, "--weight_file",
+            args.weight_file, "--word_len", str(length), "--output_file", path]
+    done = subprocess.run(line, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         raise JobFailed(f"allennlp's Elmo could not be exported: {(done.stderr.strip().splitlines() or ['no word of why'])[-1]}")
 
@@ -124,10 +126,10 @@ def prove(net: bilm.BiLm, sentences: vectors.Sentences, path: Path) -> None:
     if sentences.filling:
         exact = sentences.exact().vectors(in_torch)
         distance = fidelity.compare(reference, exact, task.decisions(exact)[1], "exact ELMo", classes=False)
-        lines = files.read_json(path.with_name("ledger.json"))
-        files.write_json(path.with_name("ledger.json"), [*lines, {"stage": "recipe", "metrics": vectors.cosines(reference, exact), "fidelity": distance}])
-        print(f"the original's filling: cosine with the exact answer {distance['cosine_mean']:.4f} in the mean, {distance['cosine_min']:.4f} "
-              f"at worst; largest difference {distance['max_abs']:.3f}")
+        lines, recipe = files.read_json(path.with_name("ledger.json")), {"stage": "recipe", "metrics": vectors.cosines(reference, exact)}
+        files.write_json(path.with_name("ledger.json"), [*lines, {**recipe, "fidelity": distance}])
+        print(f"the original's filling: cosine with the exact answer {distance['cosine_mean']:.4f} in the mean, "
+              f"{distance['cosine_min']:.4f} at worst; largest difference {distance['max_abs']:.3f}")
 
 
 if __name__ == "__main__":

@@ -82,7 +82,8 @@ def read(bin_path: Path) -> Sentences:
         ids = arrays[bin_path.name]
     seq_lens = ragged.read_seq_lens(folder)
     if ids.dtype != np.int32 or ids.shape[1:] != (characters.CHARACTERS,) or len(ids) != lengths.sum():
-        raise UserError(f"{folder} holds {ids.dtype}{list(ids.shape)} for {lengths.sum()} words, expected int32[words, 50]; run preprocess again")
+        raise UserError(f"{folder} holds {ids.dtype}{list(ids.shape)} for {lengths.sum()} words, expected int32[words, 50]; "
+                        "run preprocess again")
     if wrong := ids[(ids < 0) | (ids >= characters.IDS)][:1].tolist():
         raise UserError(f"{folder} holds the id {wrong[0]}, expected 0 to {characters.IDS - 1}; run preprocess again")
     return Sentences(ids, lengths, seq_lens, manifest["corpus"]["filling"], apart)
@@ -105,9 +106,11 @@ class Graphs:
             self.session, self.gear = session_of(graph_file(self.graph, gear, self.seq_lens)), gear
         feed = self.session.get_inputs()[0]
         if feed.shape[1:] != [gear, characters.CHARACTERS]:
-            raise UserError(f"{self.graph} takes {feed.shape}, the inputs are {list(ids.shape)}; give preprocess and pth2onnx the same --word_len")
+            raise UserError(f"{self.graph} takes {feed.shape}, the inputs are {list(ids.shape)}; give preprocess and pth2onnx "
+                            "the same --word_len")
         size = feed.shape[0] if isinstance(feed.shape[0], int) else len(ids)
-        whole = [self.session.run(None, {feed.name: filled(ids[begin:begin + size], size)})[0] for begin in range(0, len(ids), size)]
+        whole = [self.session.run(None, {feed.name: filled(ids[begin:begin + size], size)})[0]
+                 for begin in range(0, len(ids), size)]
         return np.concatenate(whole)[:len(ids)]
 
 
