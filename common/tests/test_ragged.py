@@ -1,4 +1,5 @@
 """Samples of differing lengths: written, run as whole batches of one gear each, and back in the order of the corpus."""
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -234,7 +235,7 @@ def test_another_output_of_the_same_run(outputs):
 def wide(lengths):
     """Return rows of [length, 3] int32, each token's numbers its own."""
     starts = np.cumsum([0, *lengths])
-    return [np.arange(3 * start, 3 * stop, dtype=np.int32).reshape(-1, 3) for start, stop in zip(starts, starts[1:])]
+    return [np.arange(3 * start, 3 * stop, dtype=np.int32).reshape(-1, 3) for start, stop in itertools.pairwise(starts)]
 
 
 @RELAXED

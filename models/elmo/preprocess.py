@@ -38,7 +38,7 @@ def main() -> None:
         print(f"{args.file_path} has {len(shards)} of the first {args.file_num} shards; not there: {numbers}", file=sys.stderr)
     everything = list(lm1b.sentences(shards))
     sentences = [everything[i] for i in lm1b.spread(len(everything), args.sample or len(everything))]
-    seq_lens = gears.parse(args.word_len, np.array([len(words) for words in sentences]), args.gears)
+    seq_lens = gears.parse(args.word_len, np.array([len(words) for words in sentences]), args.gears, flag="--word_len")
     kept = [words for words in sentences if len(words) <= seq_lens[-1]]
     if not kept:
         raise UserError(f"none of {len(sentences)} sentences has at most {seq_lens[-1]} words; raise --word_len")

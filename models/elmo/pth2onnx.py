@@ -90,8 +90,7 @@ def write_graph(args: argparse.Namespace, net: bilm.BiLm, length: int, path: Pat
             export(net, length, raw)
         if sentences:
             shape = [1 if args.recipe == "original" else "N", length, CHARACTERS]
-            rows = next(ids for gear, _, ids in sentences.batches() if gear == length)
-            graph.simplify(raw, path, {"input": shape}, {"input": rows})
+            graph.simplify(raw, path, {"input": shape}, {"input": sentences.some(length)})
 
 
 def export(net: bilm.BiLm, length: int, path: Path) -> None:

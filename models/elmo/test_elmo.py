@@ -146,6 +146,12 @@ def test_a_sample_is_of_different_sentences(count, wanted):
     assert len(set(chosen)) == min(count, wanted) and 0 <= min(chosen) and max(chosen) < count
 
 
+def test_a_gear_that_no_sentence_needs_is_exported_as_well(tmp_path):
+    call(tmp_path, PREPROCESS + "--word_len 1,2,9 --sample 4")
+    call(tmp_path, EXPORT)
+    assert {path.name for path in tmp_path.glob("elmo*.onnx")} == {"elmo.onnx", "elmo_1.onnx", "elmo_2.onnx", "elmo_9.onnx"}
+
+
 def test_inputs_of_a_call_before_are_replaced(tmp_path):
     for word_len in ("8", "auto", "5"):
         call(tmp_path, PREPROCESS + f"--word_len {word_len}")
@@ -232,7 +238,7 @@ def test_a_corpus_that_is_none_is_answered(tmp_path, content, said):
 
 @pytest.mark.parametrize("flags, said", [
     ("--file_num 0", "--file_num is 0; the held-out part has 1 to 50"), ("--file_num 51", "--file_num is 51"),
-    ("--word_len 1", "none of 32 sentences has at most 1 words"), ("--word_len x", "--seq_len|--word_len"),
+    ("--word_len 1", "none of 32 sentences has at most 1 words"), ("--word_len x", "--word_len is 'x'; expected auto"),
     ("--sample 0", "--sample is 0, expected 1 or more"), ("--recipe original --word_len auto", "--recipe original has one length"),
     ("--file_path /no/such", "/no/such holds none of the first 2 shards")])
 def test_flags_that_cannot_be_are_answered(tmp_path, flags, said):
@@ -253,3 +259,21 @@ def test_words_as_the_original_counts_them():
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     assert len(found) == 6075 and [len(words) for words in found] == [len(line.strip().split(" ")) for line in lines]
     assert sum(len(words) <= 8 for words in found) == sum(len(line.strip().split()) <= 8 for line in lines)
+
+
+# --- The bench -------------------------------------------------------------------------------------------------------
+
+ANSWERS = np.linspace(-2, 2, 60, dtype=np.float32).reshape(20, 3)
+
+
+@pytest.mark.parametrize("ratios, shift, said", [
+    ({"original": 12.0, "allennlp": 1.5}, 0, None), ({"original": 9.0, "allennlp": 1.5}, 0, r"only 9\.00 times original"),
+    ({"original": 12.0, "allennlp": 1.2}, 0, r"only 1\.20 times allennlp"),
+    ({"original": 12.0, "allennlp": 1.5}, 0.01, "bs32 answers otherwise than allennlp"),
+    ({"original": 12.0, "allennlp": 1.5}, np.nan, "bs32 answers otherwise than allennlp")])
+def test_the_bench_fails_where_it_is_slow_or_answers_otherwise(ratios, shift, said):
+    if said is None:
+        SCRIPTS["bench"].judge(ratios, {"bs32": ANSWERS + shift}, ANSWERS)
+        return
+    with pytest.raises(JobFailed, match=said):
+        SCRIPTS["bench"].judge(ratios, {"bs32": ANSWERS + np.float32(shift)}, ANSWERS)

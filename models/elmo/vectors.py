@@ -44,6 +44,14 @@ class Sentences:
             for rows in ragged.by_length(self.lengths[inside], size):
                 yield gear, inside[rows], ragged.padded(self.ids, self.lengths, inside[rows], gear, self.filling)
 
+    def some(self, gear: int) -> np.ndarray:
+        """Return a batch to try a gear's graph on, int32 [N, gear, 50]: the first sentences, cut where they are longer."""
+        starts = np.cumsum(self.lengths) - self.lengths
+        batch = np.full((min(BATCH, len(starts)), gear, characters.CHARACTERS), self.filling, dtype=np.int32)
+        for line, start, length in zip(batch, starts, np.minimum(self.lengths, gear)):
+            line[:length] = self.ids[start:start + length]
+        return batch
+
     def vectors(self, network: Network, size: int = BATCH) -> np.ndarray:
         """Return every word's vector, float32 [words, W], in the order of the corpus."""
         starts, found = np.cumsum(self.lengths) - self.lengths, None
