@@ -64,7 +64,7 @@ $(info $(if $(engine),running in $(image) with $(engine),running on this machine
 endif
 
 # Inside a container `make` is a word, not $(MAKE): -n must print the job, not start it.
-handed_on = LOOP SEQ_LENS GEARS ROUTE RECIPE QUESTIONS INFER_TOOL ATC_FLAGS ON_BAD_INPUT V
+handed_on = LOOP SEQ_LENS GEARS SAMPLE ROUTE RECIPE QUESTIONS INFER_TOOL ATC_FLAGS ON_BAD_INPUT V
 settings = BS='$(BS)' PROFILE=$(PROFILE) SOC=$(SOC) STANDIN=$(STANDIN) $(foreach v,$(handed_on),$(if $(value $v),$v='$($v)'))
 container = $(engine) run --rm --network none --user "$$(id -u):$$(id -g)" -v $(DATA):/npukit/data:ro -v $(OUT_ROOT):/npukit/out $(image)
 
@@ -131,6 +131,12 @@ bench: $(VENV)/ready ## how much faster than the original's recipe, full size, o
 	@$(MAKE) -C models/bert_large_ner PROFILE=random CORPUS=$(bench)/conll.txt BS=1 SEQ_LENS=512 OUT_ROOT=$(bench)/fixed infer
 	@$(MAKE) -C models/bert_large_ner PROFILE=random CORPUS=$(bench)/conll.txt BS=16 SEQ_LENS=auto GEARS=100 OUT_ROOT=$(bench)/gears infer
 	$(call run_bench,bert_large_ner) --fixed $(bench)/fixed/cpu/random/bert_large_ner/bs1 --gears $(bench)/gears/cpu/random/bert_large_ner/bs16
+	@$(MAKE) -C models/elmo oracle
+	@$(MAKE) -C models/elmo PROFILE=random RECIPE=original SAMPLE= OUT_ROOT=$(bench)/original infer
+	@$(MAKE) -C models/elmo PROFILE=random BS="32 64" SAMPLE= SEQ_LENS="5 6 7 8" OUT_ROOT=$(bench)/short infer
+	@$(MAKE) -C models/elmo PROFILE=random BS="32 64" SAMPLE=1024 GEARS=6 OUT_ROOT=$(bench)/corpus infer
+	$(call run_bench,elmo) --original $(bench)/original/cpu/random/elmo/bs1 --short $(bench)/short/cpu/random/elmo/bs{32,64} \
+		--corpus $(bench)/corpus/cpu/random/elmo/bs{32,64} --oracle $(root)/.oracle/bin/python
 
 lint: $(VENV)/ready
 	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models

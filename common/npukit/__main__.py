@@ -40,10 +40,11 @@ def batch(parser, arguments) -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--directories", help="in the order in which the tool is given them; refused if it is not the graph's")
     parser.add_argument("--bins", action="store_true", help="for msame")
+    parser.add_argument("--apart", action="store_true", help="each gear's batches in a folder of their own")
     args = parser.parse_args(arguments)
     if args.directories:
         ragged.require_order(args.inputs, args.directories.split(","))
-    ragged.write_batches(args.inputs, args.batch_size, args.output, args.bins)
+    ragged.write_batches(args.inputs, args.batch_size, args.output, args.apart, args.bins)
 
 
 def msame(parser, arguments) -> None:
@@ -54,6 +55,16 @@ def msame(parser, arguments) -> None:
     parser.add_argument("summary", type=Path)
     args = parser.parse_args(arguments)
     files.write_json(args.summary, performance.msame_summary(args.log))
+
+
+def merge(parser, arguments) -> None:
+    """Put the runs of several offline models together: outputs in one folder, times in one summary."""
+    from npukit import performance
+
+    parser.add_argument("--parts", type=Path, required=True, help="<name>/ and <name>_summary.json of each run")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args(arguments)
+    performance.merge(args.parts, args.output)
 
 
 def results(parser, arguments) -> None:

@@ -4,32 +4,39 @@ import numpy as np
 TOLERANCE = 1e-4  # of the largest logit (at least 1): what fp32 arithmetic in another order may move
 METRIC_KEPT = 0.999  # of the fp32 reference's task metric: what half precision has to keep
 DECISIONS_KEPT = 0.99  # of the fp32 reference's decisions, where random weights leave no task metric
+COSINE_KEPT = 0.99  # of every vector with the fp32 reference's, where the answers are vectors: the bar of the original ELMo
 
 
-def compare(ours: np.ndarray, reference: np.ndarray, sample: np.ndarray, against: str) -> dict:
+def compare(ours: np.ndarray, reference: np.ndarray, sample: np.ndarray, against: str, classes: bool = True) -> dict:
     """Return the fidelity of `ours` to `reference`.
 
-    ours, reference  float [M, T]: M decisions (tokens, sentences ...) among T classes each
+    ours, reference  float [M, T]: M decisions (tokens, sentences ...) among T classes each; without classes M vectors
     sample           int [M], ascending: the sample that each decision belongs to
     against          what the reference is, for the report
-    returns          cosine_mean, cosine_min over samples, max_abs, tolerance (absolute), argmax_agreement (fraction),
-                     flips (decisions that differ though the reference's two best are further apart than the
-                     tolerance), not_finite (values), worst_sample (the one of max_abs)
+    returns          cosine_mean, cosine_min over samples, or over vectors, max_abs, tolerance (absolute),
+                     argmax_agreement (fraction) and flips (decisions that differ though the reference's two best are
+                     further apart than the tolerance), both None for vectors, not_finite (values), worst_sample (the one
+                     of max_abs)
     """
     if ours.shape != reference.shape:
         raise ValueError(f"outputs {list(ours.shape)} are compared with a reference {list(reference.shape)}")
     finite = np.isfinite(ours)
     difference = np.where(finite, np.abs(ours - reference), np.inf)
     tolerance = TOLERANCE * max(1.0, float(np.abs(reference).max()))
-    best_two = np.partition(reference, -2, axis=1)[:, -2:]
-    differs = ours.argmax(1) != reference.argmax(1)
-    cosine = cosines(np.where(finite, ours, 0), reference, sample)
+    cosine = cosines(np.where(finite, ours, 0), reference, sample if classes else np.arange(len(sample)))
     worst = int(difference.max(1).argmax())
+    agreement, flips = decided(ours, reference, tolerance) if classes else (None, None)
     return {"against": against, "cosine_mean": float(cosine.mean()), "cosine_min": float(cosine.min()),
             "max_abs": float(difference.max()) if finite.all() else None, "tolerance": tolerance,
-            "argmax_agreement": float(1 - differs.mean()),
-            "flips": int((differs & (best_two[:, 1] - best_two[:, 0] > tolerance)).sum()),
+            "argmax_agreement": agreement, "flips": flips,
             "not_finite": int((~finite).sum()), "worst_sample": int(sample[worst])}
+
+
+def decided(ours: np.ndarray, reference: np.ndarray, tolerance: float) -> tuple[float, int]:
+    """Return (the fraction of decisions that agree, how many differ that the reference did not leave open)."""
+    best_two = np.partition(reference, -2, axis=1)[:, -2:]
+    differs = ours.argmax(1) != reference.argmax(1)
+    return float(1 - differs.mean()), int((differs & (best_two[:, 1] - best_two[:, 0] > tolerance)).sum())
 
 
 def cosines(ours: np.ndarray, reference: np.ndarray, sample: np.ndarray) -> np.ndarray:
@@ -45,13 +52,19 @@ def gates(fidelity: dict, precision: str, metric: str = "", value: float = 0, re
     """Return the gates of one stage: each a name, a limit, the value and whether it passes.
 
     fp32 has to reproduce the reference's numbers. Half precision has to keep its task metric; where there is none
-    (metric is "": random weights), its decisions.
+    (metric is "": random weights), its decisions. Vectors have to keep their direction, every one of them.
     """
     finite = gate("values that are not finite", 0, fidelity["not_finite"], fidelity["not_finite"] == 0)
+    if fidelity["flips"] is None:
+        cosine = fidelity["cosine_min"]
+        kept = gate("smallest cosine with PyTorch fp32", COSINE_KEPT, cosine, cosine >= COSINE_KEPT)
+    else:
+        kept = gate("flipped decisions", 0, fidelity["flips"], fidelity["flips"] == 0)
     if precision == "fp32":
         largest, limit = fidelity["max_abs"], fidelity["tolerance"]
-        return [finite, gate("largest difference from PyTorch", limit, largest, largest is not None and largest <= limit),
-                gate("flipped decisions", 0, fidelity["flips"], fidelity["flips"] == 0)]
+        return [finite, gate("largest difference from PyTorch", limit, largest, largest is not None and largest <= limit), kept]
+    if fidelity["flips"] is None:
+        return [finite, kept]
     if metric:
         limit = METRIC_KEPT * reference
         return [finite, gate(f"{metric} kept from PyTorch fp32", limit, value, value >= limit)]

@@ -74,8 +74,8 @@ def gear_of(lengths: np.ndarray, gears: list[int]) -> np.ndarray:
     return np.searchsorted(gears, lengths)
 
 
-def parse(text: str, lengths: np.ndarray, count: int, measured: dict[int, float] | None = None) -> list[int]:
-    """Read --seq_len: `auto` for the best `count` gears of these lengths, or lengths separated by commas.
+def parse(text: str, lengths: np.ndarray, count: int, measured: dict[int, float] | None = None, flag: str = "--seq_len") -> list[int]:
+    """Read a flag such as --seq_len: `auto` for the best `count` gears of these lengths, or lengths separated by commas.
 
     measured  what a sample costs at some lengths, in any unit; in between along straight lines, beyond in proportion
     """
@@ -84,9 +84,9 @@ def parse(text: str, lengths: np.ndarray, count: int, measured: dict[int, float]
     try:
         gears = sorted({int(part) for part in text.split(",")})
     except ValueError:
-        raise UserError(f"--seq_len is {text!r}; expected auto, or lengths such as 128 or 32,64,128") from None
+        raise UserError(f"{flag} is {text!r}; expected auto, or lengths such as 128 or 32,64,128") from None
     if gears[0] < 1 or len(gears) > MOST:
-        raise UserError(f"--seq_len is {text!r}; expected 1 to {MOST} lengths of 1 and more")
+        raise UserError(f"{flag} is {text!r}; expected 1 to {MOST} lengths of 1 and more")
     return gears
 
 

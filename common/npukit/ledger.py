@@ -19,15 +19,17 @@ class Task:
 
     decisions  answers -> (logits [M, T], the sample of each decision [M], ascending)
     metrics    answers -> {name: fraction}
+    classes    False where the decisions are none, but vectors
     """
 
     decisions: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     metrics: Callable[[np.ndarray], dict[str, float]]
+    classes: bool = True
 
     def compare(self, answers: np.ndarray, reference: np.ndarray) -> dict:
         """Return the fidelity (npukit.fidelity.compare) of answers to PyTorch's."""
         logits, sample = self.decisions(answers)
-        return fidelity.compare(logits, self.decisions(reference)[0], sample, "PyTorch fp32")
+        return fidelity.compare(logits, self.decisions(reference)[0], sample, "PyTorch fp32", self.classes)
 
 
 def line(stage: str, task: Task, answers: np.ndarray, reference: np.ndarray | None = None) -> dict:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from npukit.errors import JobFailed, UserError
+from npukit.files import aside, read_json, write_json
 
 STABLE = 0.10  # windows whose rates differ by no more than this
 WINDOWS = 3
@@ -64,3 +65,23 @@ def msame_summary(log: Path) -> dict:
     if not times or begun != ended:
         raise JobFailed(f"msame did not end well; {log} ends in: {' | '.join(text.splitlines()[-3:])}")
     return {"npu_compute_time_list": times} | ({"standin": True} if "stand-in" in text else {})
+
+
+def merge(parts: Path, output: Path) -> None:
+    """Put the runs of several offline models together, in the order of their names as numbers.
+
+    parts   <name>/ and <name>_summary.json of each run, as ais_bench left them; the outputs are moved away
+    writes  output/, every run's outputs; <output>_summary.json: npu_compute_time_list of all, standin where a part has it
+    """
+    summaries = sorted(parts.glob("*_summary.json"), key=lambda path: int(path.name.removesuffix("_summary.json")))
+    if not summaries:
+        raise UserError(f"{parts} holds no <length>_summary.json; run the infer stage again")
+    with aside(output) as new:
+        new.mkdir()
+        for path in [path for summary in summaries for path in (parts / summary.name.removesuffix("_summary.json")).iterdir()]:
+            path.rename(new / path.name)
+    whole = {"npu_compute_time_list": []}
+    for run in map(read_json, summaries):
+        whole["npu_compute_time_list"] += run["npu_compute_time_list"]
+        whole |= {key: run[key] for key in run if key == "standin"}
+    write_json(output.with_name(f"{output.name}_summary.json"), whole)

@@ -168,7 +168,7 @@ def ledger(report: dict) -> str:
     for entry in report["ledger"]:
         f = entry["fidelity"]
         closeness = ("-",) * 6 if f is None else (
-            f"{f['cosine_mean']:.7f}", f"{f['cosine_min']:.7f}", figure(f["max_abs"], ".1e"), str(f["flips"]),
+            f"{f['cosine_mean']:.7f}", f"{f['cosine_min']:.7f}", figure(f["max_abs"], ".1e"), figure(f["flips"], "d"),
             str(f["not_finite"]), str(f["worst_sample"]))
         rows.append((entry["stage"], task_metric(report, entry["metrics"]), *closeness))
     title = f"{report['model']}, {report['profile']}, {chip(report)}, batch size {report['batch_size']}: {report['metric']}"
@@ -176,8 +176,9 @@ def ledger(report: dict) -> str:
 
 
 def task_metric(report: dict, metrics: dict) -> str:
-    """Return the task metric as it may be shown: n/a for random weights, whose answers are no answers."""
-    return "n/a" if report["weights"]["kind"] == "random" else figure(metrics.get(report["metric"]), ".4f")
+    """Return the task metric as it may be shown: n/a for random weights, whose answers are no answers; closeness always."""
+    means = report["weights"]["kind"] != "random" or report["metric"] in report["fidelity"]
+    return figure(metrics.get(report["metric"]), ".4f") if means else "n/a"
 
 
 def aligned(rows: list[tuple[str, ...]]) -> str:

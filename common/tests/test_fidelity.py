@@ -93,3 +93,27 @@ def test_each_gate_fails_where_it_should(precision, change, metrics, failing):
 
 def test_the_bars_are_those_of_the_house():
     assert (fidelity.TOLERANCE, fidelity.METRIC_KEPT) == (1e-4, 0.999)
+
+
+@given(outputs())
+def test_vectors_are_compared_one_by_one_and_decide_nothing(case):
+    reference, ours, sample = case
+    found = compare(ours, reference, sample, "", classes=False)
+    cosines = [1 - cosine_distance(mine.astype(float), theirs.astype(float)) for mine, theirs in zip(ours, reference)]
+    assert found["cosine_mean"] == pytest.approx(np.mean(cosines), abs=1e-9)
+    assert found["cosine_min"] == pytest.approx(min(cosines), abs=1e-9)
+    assert found["argmax_agreement"] is found["flips"] is None
+    assert {key: found[key] for key in ("max_abs", "worst_sample")} == {
+        key: compare(ours, reference, sample, "")[key] for key in ("max_abs", "worst_sample")}
+
+
+@pytest.mark.parametrize("precision, metric", [("fp32", ""), ("fp16", ""), ("fp16", "cosine_mean")])
+def test_one_vector_of_many_that_is_turned_misses_its_gate(precision, metric):
+    """A mean over all would not see it."""
+    reference = np.random.default_rng(0).standard_normal((1000, 16)).astype(np.float32)
+    ours = reference.copy()
+    assert all(gate["passes"] for gate in gates(compare(ours, reference, np.arange(1000), "", classes=False), precision, metric, 1, 1))
+    ours[7] = ours[7, ::-1]
+    closeness = compare(ours, reference, np.arange(1000), "", classes=False)
+    missed = [gate["name"] for gate in gates(closeness, precision, metric, closeness["cosine_mean"], 1) if not gate["passes"]]
+    assert closeness["cosine_mean"] > 0.99 and "smallest cosine with PyTorch fp32" in missed

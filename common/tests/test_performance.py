@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npukit.errors import UserError
-from npukit.performance import percentile, performance, pure_inference, window_rates
+from npukit.files import read_json, write_json
+from npukit.performance import merge, percentile, performance, pure_inference, window_rates
 
 TIMES = st.lists(st.floats(0.01, 1000), min_size=1, max_size=200)
 
@@ -72,3 +73,28 @@ def test_a_log_without_the_line_is_named(tmp_path, log, reason):
         (tmp_path / "log.txt").write_text(log)
     with pytest.raises(UserError, match=reason):
         pure_inference(tmp_path / "log.txt", 100)
+
+
+def part(folder, name, times, **more):
+    (folder / name).mkdir(parents=True)
+    (folder / name / f"batch_{name}_0.npy").write_text(name)
+    write_json(folder / f"{name}_summary.json", {"npu_compute_time_list": times, "throughput": 3, **more})
+
+
+def test_runs_of_several_models_become_one(tmp_path):
+    for name, times in (("12", [5.0, 6.0]), ("8", [1.0])):
+        part(tmp_path / "parts", name, times, standin="yes")
+    merge(tmp_path / "parts", tmp_path / "outputs")
+    assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"batch_8_0.npy", "batch_12_0.npy"}
+    assert read_json(tmp_path / "outputs_summary.json") == {"standin": "yes", "npu_compute_time_list": [1.0, 5.0, 6.0]}
+
+
+def test_a_chips_runs_are_no_stand_ins(tmp_path):
+    part(tmp_path / "parts", "8", [1.0])
+    merge(tmp_path / "parts", tmp_path / "outputs")
+    assert "standin" not in read_json(tmp_path / "outputs_summary.json")
+
+
+def test_no_runs_are_named(tmp_path):
+    with pytest.raises(UserError, match="holds no <length>_summary"):
+        merge(tmp_path, tmp_path / "outputs")

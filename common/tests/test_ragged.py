@@ -1,4 +1,5 @@
 """Samples of differing lengths: written, run as whole batches of one gear each, and back in the order of the corpus."""
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -229,3 +230,43 @@ def test_another_output_of_the_same_run(outputs):
     for number, rows in enumerate(order):
         np.save(folder / f"batch_{number:05d}_1.npy", rows[:, None])
     assert ragged.read_outputs(folder, order, index=1)[:, 0].tolist() == list(range(5))
+
+
+def wide(lengths):
+    """Return rows of [length, 3] int32, each token's numbers its own."""
+    starts = np.cumsum([0, *lengths])
+    return [np.arange(3 * start, 3 * stop, dtype=np.int32).reshape(-1, 3) for start, stop in itertools.pairwise(starts)]
+
+
+@RELAXED
+@given(cases())
+def test_tokens_of_several_numbers_apart_and_back(case):
+    """Each gear's batches in a folder of its own; every token's output comes back, and nothing of the filling."""
+    lengths, gears, size = case
+    rows = wide(lengths)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ragged.write(folder, {"input": rows}, gears, CORPUS)
+        ragged.write_batches(folder, size, folder / "batches", apart=True)
+        (folder / "outputs").mkdir()
+        for path in (folder / "batches").glob("*/input/*.npy"):
+            batch = np.load(path)
+            assert batch.dtype == np.int32 and batch.shape == (size, int(path.parent.parent.name), 3)
+            np.save(folder / "outputs" / f"{path.stem}_0.npy", 2.0 * batch)
+        found = ragged.read_flat_outputs(folder / "outputs", np.load(folder / "batches" / "order.npy"), np.array(lengths))
+        flat = ragged.read_flat(folder)[1]["input"]
+    assert np.array_equal(flat, np.concatenate(rows)) and np.array_equal(found, 2.0 * flat)
+
+
+def test_batches_apart_of_a_call_before_are_replaced(tmp_path):
+    ragged.write(tmp_path, {"input": wide([4, 5, 1])}, [5], CORPUS)
+    for size in (1, 2):
+        ragged.write_batches(tmp_path, size, tmp_path / "batches", apart=True)
+    assert len(list(tmp_path.glob("batches/*/input/*.npy"))) == 2
+
+
+@pytest.mark.parametrize("filling", [0, 7])
+def test_the_filling_is_what_was_asked_for(filling):
+    flat, lengths = np.concatenate(wide([1, 2])), np.array([1, 2])
+    assert ragged.padded(flat, lengths, np.array([1, 0]), 3, filling).tolist() == [
+        [[3, 4, 5], [6, 7, 8], [filling] * 3], [[0, 1, 2], [filling] * 3, [filling] * 3]]

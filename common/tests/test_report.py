@@ -14,7 +14,7 @@ from scripts import environment
 from npukit import report
 from npukit.errors import UserError
 from npukit.files import read_json, write_json
-from npukit.report import Run, disagreements, read_all, table, write
+from npukit.report import Run, disagreements, ledger, read_all, row, table, write
 
 FIDELITY = {"against": "PyTorch fp32", "cosine_mean": 1.0, "cosine_min": 1.0, "max_abs": 1e-6, "tolerance": 1e-4,
             "argmax_agreement": 1.0, "flips": 0, "not_finite": 0, "worst_sample": 0}
@@ -168,6 +168,18 @@ def test_task_metrics_of_random_weights_judge_nothing(make_run, kind, passes):
     made = written(make_run("Ascend310P3-standin", kind=kind), metrics={"f1": 0.1})
     assert made["passes"] is passes
     assert any("f1" in gate["name"] for gate in made["gates"]) == (kind == "shipped")
+
+
+@pytest.mark.parametrize("metric, shown", [("f1", "n/a"), ("cosine_mean", "0.9999")])
+def test_closeness_is_shown_whatever_the_weights(make_run, metric, shown):
+    """Vectors, which decide nothing: agreement and flips are none, in the table and in the ledger."""
+    vectors = {**FIDELITY, "argmax_agreement": None, "flips": None}
+    made = {**written(make_run(kind="random"), fidelity=vectors, metrics={"f1": 0.9999}), "metric": metric}
+    made["metrics"] = {metric: 0.9999}
+    assert row(made)[5] == shown
+    assert "flipped decisions" not in [gate["name"] for gate in made["gates"]]
+    made["ledger"] = [{"stage": "om", "metrics": made["metrics"], "fidelity": vectors}]
+    assert ledger(made).splitlines()[-1].split()[:2] == ["om", shown]
 
 
 @pytest.mark.parametrize("place", ["bs1", "/out/cpu/bs1", "/out/cpu/tiny/toy/bs", "/out/cpu/tiny/toy/bs0", "/out/cpu/tiny/toy/8"])

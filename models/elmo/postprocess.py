@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Compare the offline model's word vectors with the ONNX graph's and with PyTorch's, and write the report.
+
+README, "Inference", step 4.3. Every word counts by itself; what lies behind a sentence does not.
+
+Reads   --onnx_model   pth2onnx.py's graph; reference.npy beside it, where there is one: PyTorch's vectors
+        --onnx_input   preprocess.py's --bin_path
+        --om_out       data_00000000_0.npy ..., float32 [1, word_len, 1024], from ais_bench; or batch_00000_0.npy ..., float32
+                       [batch, gear, 1024], with the order.npy of infer.sh
+        with --report: the folders of the stages before, found from --run
+Writes  with --report: report.json, and predictions.jsonl beside it: the words of each sentence, their smallest cosine
+Source  ModelZoo-PyTorch 2edbfb6, ACL_PyTorch/contrib/nlp/ELMo/elmo_postprocess.py
+"""
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+import vectors
+from npukit import command, fidelity, files, ragged, report, samples
+from npukit.errors import JobFailed, UserError
+
+
+def main() -> None:
+    args = options()
+    sentences = vectors.read(args.onnx_input)
+    ours = read_vectors(args, sentences)
+    references = {"ONNX": sentences.vectors(vectors.Graphs(args.onnx_model, sentences.seq_lens))}
+    if (path := args.onnx_model.with_name("reference.npy")).exists():
+        references["PyTorch"] = samples.load(path)
+    worst = 1.0
+    for name, reference in references.items():
+        if ours.shape != reference.shape:
+            raise UserError(f"{args.om_out} holds vectors {list(ours.shape)}, {name}'s are {list(reference.shape)}; "
+                            "run the stages on the same inputs")
+        found = vectors.cosines(ours, reference)
+        worst = min(worst, found["cosine_min"])
+        print(f"cosine similarity to {name}: mean {found['cosine_mean']:.6f}, minimum {found['cosine_min']:.6f}")
+    if args.report:
+        write_report(args, sentences, ours, references["PyTorch"])
+    elif not worst >= fidelity.COSINE_KEPT:
+        raise JobFailed(f"the smallest cosine is {worst:.6f}, the bar is {fidelity.COSINE_KEPT}")
+
+
+def options() -> argparse.Namespace:
+    parser = command.parser(__doc__)
+    parser.add_argument("--onnx_model", type=Path, required=True)
+    parser.add_argument("--onnx_input", type=Path, required=True)
+    parser.add_argument("--om_out", type=Path, required=True)
+    report.add_options(parser)
+    return parser.parse_args()
+
+
+def read_vectors(args: argparse.Namespace, sentences: vectors.Sentences) -> np.ndarray:
+    """Return the offline model's vectors, float32 [words, W], whichever way they were run."""
+    if sentences.apart:
+        padded = samples.read_outputs(args.om_out, len(sentences.lengths))
+        return padded[np.arange(padded.shape[1]) < sentences.lengths[:, None]]
+    order = args.om_out.parent / "batches" / "order.npy"
+    return ragged.read_flat_outputs(args.om_out, samples.load(order), sentences.lengths)
+
+
+def write_report(args: argparse.Namespace, sentences: vectors.Sentences, ours: np.ndarray, reference: np.ndarray) -> None:
+    """Judge the vectors against PyTorch's and write the report."""
+    run = report.Run(args.run)
+    task = sentences.task(reference)
+    answers = args.report.with_name("predictions.jsonl")
+    cosine = np.minimum.reduceat(fidelity.cosines(ours, reference, np.arange(len(ours))), np.cumsum(sentences.lengths) - sentences.lengths)
+    lines = [{"words": int(words), "cosine": round(float(least), 2)} for words, least in zip(sentences.lengths, cosine)]
+    files.write_text(answers, "".join(f"{json.dumps(line)}\n" for line in lines))
+    report.write(args.report, run.report(
+        metric="cosine_mean", metrics=task.metrics(ours), fidelity=task.compare(ours, reference), seq_lens=sentences.seq_lens,
+        original=files.read_json(Path(__file__).with_name("original.json")), loop=args.loop, predictions=answers))
+
+
+if __name__ == "__main__":
+    command.run(main)

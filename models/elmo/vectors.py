@@ -1,0 +1,139 @@
+"""Sentences as the network takes them, in batches of one gear, and the word vectors that come back: one row a word."""
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+import characters
+from npukit import fidelity, files, ledger, ragged, samples
+from npukit.errors import UserError
+from npukit.gears import gear_of
+
+BATCH = 32  # sentences at a time where nothing else decides
+Network = Callable[[int, np.ndarray], np.ndarray]  # (gear, int32 [N, gear, 50]) -> float32 [N, gear, W]
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """What preprocess.py wrote.
+
+    ids       int32 [words, 50], all sentences behind one another
+    lengths   int64 [sentences], words
+    seq_lens  the gears; one where the samples are a file each
+    filling   the id behind a sentence: 0, or what the original's recipe pads with
+    apart     whether the samples are a file each
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    seq_lens: list[int]
+    filling: int
+    apart: bool
+
+    def exact(self) -> "Sentences":
+        """Return the same sentences with nothing behind them that the network takes for words."""
+        return Sentences(self.ids, self.lengths, self.seq_lens, 0, self.apart)
+
+    def batches(self, size: int = BATCH) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield (gear, sentence numbers, int32 [N, gear, 50]), shortest sentences first."""
+        gears = gear_of(self.lengths, self.seq_lens)
+        for number, gear in enumerate(self.seq_lens):
+            inside = np.flatnonzero(gears == number)
+            for rows in ragged.by_length(self.lengths[inside], size):
+                yield gear, inside[rows], ragged.padded(self.ids, self.lengths, inside[rows], gear, self.filling)
+
+    def some(self, gear: int) -> np.ndarray:
+        """Return a batch to try a gear's graph on, int32 [N, gear, 50]: the first sentences, cut where they are longer."""
+        starts = np.cumsum(self.lengths) - self.lengths
+        batch = np.full((min(BATCH, len(starts)), gear, characters.CHARACTERS), self.filling, dtype=np.int32)
+        for line, start, length in zip(batch, starts, np.minimum(self.lengths, gear)):
+            line[:length] = self.ids[start:start + length]
+        return batch
+
+    def vectors(self, network: Network, size: int = BATCH) -> np.ndarray:
+        """Return every word's vector, float32 [words, W], in the order of the corpus."""
+        starts, found = np.cumsum(self.lengths) - self.lengths, None
+        for gear, rows, ids in self.batches(size):
+            answers = network(gear, ids)
+            found = np.zeros((len(self.ids), answers.shape[2]), np.float32) if found is None else found
+            for row, answer in zip(rows, answers):
+                found[starts[row]:starts[row] + self.lengths[row]] = answer[:self.lengths[row]]
+        return found
+
+    def task(self, reference: np.ndarray) -> ledger.Task:
+        """Return what the vectors are judged by: their cosines with the reference's."""
+        sentence = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        return ledger.Task(lambda answers: (answers, sentence), lambda answers: cosines(answers, reference), classes=False)
+
+
+def cosines(ours: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """Return the mean and the smallest cosine of words' vectors, float [words, W]."""
+    cosine = fidelity.cosines(ours, reference, np.arange(len(ours)))
+    return {"cosine_mean": float(cosine.mean()), "cosine_min": float(cosine.min())}
+
+
+def read(bin_path: Path) -> Sentences:
+    """Return the sentences that preprocess.py was told to write to --bin_path.
+
+    raises  UserError where there are none, or an id is out of 0..261, or a word begins with id 0
+    """
+    folder = bin_path.parent
+    manifest = files.read_json(folder / "manifest.json")
+    if apart := "gears" not in manifest:
+        padded = samples.read_inputs(folder)[1][bin_path.name][:, 0]
+        lengths = samples.load(folder / "lengths.npy")
+        ids = padded[np.arange(padded.shape[1]) < lengths[:, None]]
+    else:
+        _, arrays, lengths = ragged.read_flat(folder)
+        ids = arrays[bin_path.name]
+    seq_lens = ragged.read_seq_lens(folder)
+    if ids.dtype != np.int32 or ids.shape[1:] != (characters.CHARACTERS,) or len(ids) != lengths.sum():
+        raise UserError(f"{folder} holds {ids.dtype}{list(ids.shape)} for {lengths.sum()} words, expected int32[words, 50]; "
+                        "run preprocess again")
+    if wrong := ids[(ids < 0) | (ids >= characters.IDS)][:1].tolist():
+        raise UserError(f"{folder} holds the id {wrong[0]}, expected 0 to {characters.IDS - 1}; run preprocess again")
+    return Sentences(ids, lengths, seq_lens, manifest["corpus"]["filling"], apart)
+
+
+def graph_file(graph: Path, gear: int, seq_lens: list[int]) -> Path:
+    """Return the file of a gear's graph: `graph` itself where there is but one gear, else <name>_<gear>.onnx beside it."""
+    return graph if len(seq_lens) == 1 else graph.with_name(f"{graph.stem}_{gear}{graph.suffix}")
+
+
+class Graphs:
+    """The graphs of all gears as one Network, run by ONNX Runtime; one is in memory at a time."""
+
+    def __init__(self, graph: Path, seq_lens: list[int]):
+        self.graph, self.seq_lens, self.gear, self.session = graph, seq_lens, None, None
+
+    def __call__(self, gear: int, ids: np.ndarray) -> np.ndarray:
+        if gear != self.gear:
+            self.session = None  # frees the last gear's weights first
+            self.session, self.gear = session_of(graph_file(self.graph, gear, self.seq_lens)), gear
+        feed = self.session.get_inputs()[0]
+        if feed.shape[1:] != [gear, characters.CHARACTERS]:
+            raise UserError(f"{self.graph} takes {feed.shape}, the inputs are {list(ids.shape)}; give preprocess and pth2onnx "
+                            "the same --word_len")
+        size = feed.shape[0] if isinstance(feed.shape[0], int) else len(ids)
+        whole = [self.session.run(None, {feed.name: filled(ids[begin:begin + size], size)})[0]
+                 for begin in range(0, len(ids), size)]
+        return np.concatenate(whole)[:len(ids)]
+
+
+def filled(ids: np.ndarray, size: int) -> np.ndarray:
+    """Return the batch filled up with its last sentence, as the inference tools do for a graph of fixed size."""
+    return np.concatenate([ids, np.repeat(ids[-1:], size - len(ids), axis=0)])
+
+
+def session_of(path: Path) -> onnxruntime.InferenceSession:
+    """Return a session for an ONNX file; one that is missing or no graph is named."""
+    if not path.is_file():
+        raise UserError(f"{path} is not there; run pth2onnx.py, with the --word_len of the inputs")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the engine's exceptions have no common base but this
+        raise UserError(f"{path} is no graph that ONNX Runtime takes: {str(error).splitlines()[0][:200]}") from None
