@@ -126,15 +126,15 @@ def write_batches(inputs: Path, size: int, folder: Path, apart: bool = False, bi
 
     A batch runs in the smallest gear that holds its longest sample: those that a gear has too many for whole batches run
     with the first of the next one, so that only the very last batch has to be filled up, with its first sample.
-    apart   each gear's batches in a folder of their own, <gear>/, where there are several; for as many offline models
-    bins    for msame, which takes one length a call; apart too
+    apart   each gear's batches in a folder of their own, <gear>/, for as many offline models
+    bins    for msame, which takes one length a call: of several gears each apart
     writes  [<gear>/]<directory>/batch_00000.npy [size, gear, ...], or 0.bin
             order.npy int64 [batches, size]: the sample in each row, -1 for filling
     """
     if size < 1:
         raise UserError(f"the batch size is {size}, expected 1 or more")
     manifest, arrays, lengths = read_flat(inputs)
-    gears, apart = manifest["gears"], (apart or bins) and len(manifest["gears"]) > 1
+    gears, apart = manifest["gears"], apart or (bins and len(manifest["gears"]) > 1)
     directories = {name: Path(file).stem for name, file in manifest["inputs"].items()}
     remove_batches(folder, directories.values())
     order = []

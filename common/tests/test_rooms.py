@@ -12,8 +12,8 @@ STANDIN = ROOT / "common" / "standin"
 GROUND = {"errors", "files", "command"}
 ROOMS = {  # module of npukit: (modules it may import, third-party packages it may import)
     "__init__": (set(), set()),
-    "__main__": ({"command", "errors", "files", "stage", "ragged", "report", "performance", "assets", "fetch", "bundle", "publish", "stores",
-                  "device", "why"}, set()),
+    "__main__": ({"command", "errors", "files", "stage", "ragged", "report", "performance", "assets", "fetch", "bundle", "publish",
+                  "stores", "device", "why"}, set()),
     "errors": (set(), set()),
     "command": ({"errors"}, {"tqdm"}),
     "files": ({"errors"}, set()),
