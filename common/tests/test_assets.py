@@ -162,7 +162,8 @@ def test_a_file_without_a_digest_is_never_fetched(tmp_path, server):
 @pytest.mark.parametrize("member", [None, "dev.json"])
 def test_what_is_bound_to_terms_is_fetched_only_when_they_are_accepted(tmp_path, server, member):
     answer = (200, zipped(**{"dev.json": CONTENT}) if member else CONTENT, None)
-    bound = dataclasses.replace(asset(sources=[source(server, answer, member)]), size=len(CONTENT), sha256="", licence="ask first", accept="terms")
+    bound = dataclasses.replace(asset(sources=[source(server, answer, member)]), size=len(CONTENT), sha256="", licence="ask first",
+                                accept="terms")
     place = tmp_path / bound.to
     [line] = fetch([bound], tmp_path, None, accepted=["others"])
     assert line.startswith(f"{place}: not there, and not fetched: ask first. Put your own copy there, or") and not place.exists()
