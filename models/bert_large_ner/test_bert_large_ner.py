@@ -22,7 +22,8 @@ import recipes
 from npukit import bert, graph, wordpiece
 from npukit.errors import JobFailed, UserError
 
-SCRIPTS = {name: scripts.load(HERE / f"{name}.py") for name in ("preprocess", "pth2onnx", "modify_onnx", "postprocess", "bench")}
+SCRIPTS = {name: scripts.load(HERE / f"{name}.py")
+           for name in ("preprocess", "pth2onnx", "modify_onnx", "postprocess", "bench", "bench_corpus")}
 TINY = ROOT / "data" / "tiny" / "bert_large_ner"
 SAMPLES = 25  # of 23 sentences, one of them in three windows
 torch.set_num_threads(1)  # nothing here is large
@@ -280,3 +281,20 @@ def test_a_trace_that_answers_otherwise_fails_the_report(made, tmp_path):
 def test_a_flag_that_means_nothing(tmp_path, flag, said):
     done = make(tmp_path, flag, "all")
     assert done.returncode == 2 and said in done.stderr
+
+
+def test_the_bench(tmp_path, monkeypatch, capsys):
+    """The same answers three ways, transformers' pipeline included, on sentences of our own; only the ratios are let pass."""
+    bench, runs, corpus = SCRIPTS["bench"], {}, tmp_path / "corpus.txt"
+    call(tmp_path, f"bench_corpus --sentences 4 --output {corpus}")
+    for name, flags in (("fixed", ["BS=1", "SEQ_LENS=512"]), ("gears", ["BS=4", "SEQ_LENS=auto"])):
+        done = make(tmp_path / name, *flags, f"CORPUS={corpus}", "infer")
+        assert done.returncode == 0, done.stdout + done.stderr
+        [runs[name]] = (tmp_path / name).glob("cpu/tiny/bert_large_ner/bs*")
+    monkeypatch.setattr(bench, "PIPELINE", (1, 3))
+    for name in ("PATH", "PYTHONPATH"):
+        monkeypatch.setenv(name, scripts.environment()[name])
+    monkeypatch.setattr(bench, "AT_LEAST", {"fixed": 0.0, "pipeline": 0.0})
+    call(tmp_path, f"bench --fixed {runs['fixed']} --gears {runs['gears']}")
+    names = [line.split("  ")[0].strip() for line in capsys.readouterr().out.splitlines()]
+    assert names == ["fixed", "gears", "pipeline 1", "pipeline 3", "pipeline"]
