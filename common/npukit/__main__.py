@@ -8,7 +8,8 @@ from npukit.errors import JobFailed
 
 
 def main() -> int | None:
-    verbs = {"stage": stage, "batch": batch, "results": results, "ledger": ledger, "fetch": fetch, "soc": soc, "idle": idle, "why": why}
+    verbs = {"stage": stage, "batch": batch, "results": results, "ledger": ledger, "fetch": fetch, "soc": soc, "idle": idle, "why": why,
+             "differences": list_differences, "first-light": first_light, "facts": take_facts}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
@@ -104,6 +105,51 @@ def why(parser, arguments) -> None:
     out = parser.parse_args(arguments).out
     lines = list(reasons(sys.stdin, out))
     print("\n".join(lines) if lines else f"{out.name} is up to date")
+
+
+def list_differences(parser, arguments) -> None:
+    """Print the differences among observations of the conformance cases; fail on them if --none is expected."""
+    from npukit import differences
+
+    parser.add_argument("observations", type=Path, nargs="+", help="what the cases saw, JSON lines")
+    parser.add_argument("--none", action="store_true", help="exit 1 if there are any")
+    args = parser.parse_args(arguments)
+    seen = differences.read(args.observations)
+    print(differences.text(seen))
+    if args.none and differences.differing(seen):
+        raise JobFailed("the tools differ from what is known of them")
+
+
+def first_light(parser, arguments) -> None:
+    """Run what the first hour on a chip is for, and write the tarball to send home."""
+    from npukit import first_light, first_light_report
+
+    parser.add_argument("--root", type=Path, required=True, help="the checkout")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--soc", required=True)
+    parser.add_argument("--standin", action="store_true", help="the stand-in answers in the chip's place")
+    parser.add_argument("--models", nargs="+", required=True)
+    parser.add_argument("--batches", nargs="+", type=int, required=True)
+    parser.add_argument("--profile", help="the best that is there, if not given")
+    parser.add_argument("--device", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=30, help="of NPU time, for this call")
+    args = parser.parse_args(arguments)
+    plan = first_light.Plan(args.root, args.out, args.soc, args.standin, tuple(args.models), tuple(args.batches), args.profile, args.device)
+    records = first_light.run(plan, args.minutes, lambda records: first_light_report.try_write(plan, records))
+    path = first_light_report.write(plan, records)
+    print(f"\n{(plan.place / 'report.md').read_text(encoding='utf-8')}\n{path}")
+    first_light.judge(records)
+
+
+def take_facts(parser, arguments) -> None:
+    """Turn a tarball of first light into recorded cases and tables of cost, in the tree."""
+    from npukit import facts
+
+    parser.add_argument("tarball", type=Path)
+    parser.add_argument("--root", type=Path, required=True, help="the checkout")
+    args = parser.parse_args(arguments)
+    for path in facts.take(args.tarball, args.root):
+        print(path)
 
 
 run(main)
