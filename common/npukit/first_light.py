@@ -74,8 +74,8 @@ class Plan:
     def make(self, *goal: str) -> list[str]:
         """Return a call of the front door on this machine: the tools at hand are what is looked at."""
         standin = ["STANDIN=1"] if self.standin else []
-        settings = {"ENGINE": "none", "SOC": self.soc, "DEVICE": self.device, "OUT_ROOT": self.out}
-        return ["make", "-C", str(self.root), *standin, *(f"{name}={value}" for name, value in settings.items()), *goal]
+        settings = ["ENGINE=none", f"SOC={self.soc}", *standin, f"DEVICE={self.device}", f"OUT_ROOT={self.out}"]
+        return ["make", "--no-print-directory", "-C", str(self.root), *settings, *goal]
 
 
 def steps(plan: Plan) -> list[Step]:
@@ -194,8 +194,8 @@ def environment() -> dict[str, str]:
 def last_line(log: Path) -> str:
     """Return the line that says why a step failed: the last one that is not make's own."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    own = [line for line in lines if not line.startswith(("make", " "))]
-    return (own or lines or ["it said nothing"])[-1][:300]
+    telling = [line for line in lines if not re.match(r" |make.*(Error \d+|\[.*\] Terminated)$", line)]
+    return (telling or lines or ["it said nothing"])[-1][:300]
 
 
 def judge(records: list[dict]) -> None:

@@ -151,7 +151,8 @@ def markdown(facts: dict, records: list[dict], chip: list[dict], gears: list[dic
     groups = differences.differing(facts["observations"])
     what = "the stand-in in the chip's place: nothing here is a chip's" if facts["standin"] else "the chip itself"
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    parts = [f"# First light: {facts['chip']}", f"On {what}. {versions}.", "## In short", in_short(groups, facts["observations"], records, [*chip, *gears]),
+    parts = [f"# First light: {facts['chip']}", f"On {what}. {versions}.", "## In short",
+             in_short(groups, facts["observations"], records, [*chip, *gears]),
              "## Where the tools differ from what was known", fenced(differences.text(facts["observations"])),
              "## Results", fenced(report.table(chip)) if chip else "None yet.",
              "## The same in gears", fenced(report.table(gears)) if gears else "None yet.",
@@ -169,11 +170,11 @@ def markdown(facts: dict, records: list[dict], chip: list[dict], gears: list[dic
 def in_short(groups: list, observations: list, records: list[dict], runs: list[dict]) -> str:
     """Return the four lines that matter."""
     counts = ", ".join(f"{sum(seen[0]['class'] == kind for seen in groups)} where {kind}" for kind in differences.CLASSES)
-    failed = [f"{r['model']} at batch size {r['batch_size']}" for r in runs if not r["passes"]]
+    failed = ", ".join(f"{r['model']} at batch size {r['batch_size']}" for r in runs if not r["passes"])
     missing = [r["name"] for r in records if r["status"] != DONE]
     held = sum(r["seconds"] for r in records if r["npu"]) / 60
     return "\n".join([f"- {len(observations)} observations of the tools; {len(groups)} facts differ: {counts}.",
-                      f"- {len(runs)} runs of models; {'all pass their gates' if not failed else 'a gate is missed by ' + ', '.join(failed)}.",
+                      f"- {len(runs)} runs of models; {f'a gate is missed by {failed}' if failed else 'all pass their gates'}.",
                       f"- Steps not done: {', '.join(missing) or 'none'}.", f"- The device was held for {held:.1f} minutes."])
 
 
@@ -192,19 +193,20 @@ def beside(chip: list[dict], twin: list[dict]) -> list[tuple]:
     rows = []
     for r in chip:
         t = foretold.get((r["model"], r["profile"]))
-        metrics = report.task_metric(r, r["metrics"]), report.task_metric(t, t["metrics"]) if t else "-", report.task_metric(r, r["reference"])
+        figures = [report.task_metric(of, of[kind]) if of else "-" for of, kind in ((r, "metrics"), (t, "metrics"), (r, "reference"))]
         apart = (report.figure(each and each["fidelity"]["max_abs"], ".1e") for each in (r, t))
-        rows.append((r["model"], r["batch_size"], r["metric"], *metrics, *apart))
+        rows.append((r["model"], r["batch_size"], r["metric"], *figures, *apart))
     return rows
 
 
 def originals(runs: list[dict]) -> list[tuple]:
-    """Return the pure inference beside the original's figure, where the network and the length are the original's."""
+    """Return the pure inference beside the original's figure, where network, length and chip are the original's; no CPU's."""
     rows = []
     for r in runs:
         quoted, pure = report.original_speed(r), r["performance"]["pure_inference"]
-        if quoted and pure:
-            rows.append((r["model"], r["batch_size"], f"{pure['samples_per_s']:.1f}", f"{quoted:g}", f"{pure['samples_per_s'] / quoted:.2f}"))
+        if quoted and pure and not r["standin"]:
+            here = pure["samples_per_s"]
+            rows.append((r["model"], r["batch_size"], f"{here:.1f}", f"{quoted:g}", f"{here / quoted:.2f}"))
     return rows
 
 

@@ -12,7 +12,8 @@ STANDIN = ROOT / "common" / "standin"
 GROUND = {"errors", "files", "command"}
 ROOMS = {  # module of npukit: (modules it may import, third-party packages it may import)
     "__init__": (set(), set()),
-    "__main__": ({"command", "errors", "stage", "ragged", "report", "assets", "device", "why"}, set()),
+    "__main__": ({"command", "errors", "stage", "ragged", "report", "assets", "device", "why", "differences", "first_light",
+                  "first_light_report", "facts"}, set()),
     "errors": (set(), set()),
     "command": ({"errors"}, {"tqdm"}),
     "files": ({"errors"}, set()),
@@ -34,6 +35,11 @@ ROOMS = {  # module of npukit: (modules it may import, third-party packages it m
     "provenance": (GROUND, set()),
     "report": (GROUND | {"fidelity", "performance", "provenance"}, {"jsonschema"}),
     "assets": (GROUND, {"requests"}),
+    "differences": (GROUND, set()),
+    "tarball": (GROUND, set()),
+    "first_light": (GROUND, set()),
+    "first_light_report": (GROUND | {"differences", "first_light", "provenance", "report", "tarball"}, {"numpy"}),
+    "facts": (GROUND | {"differences", "gears", "tarball"}, set()),
 }
 OWN_ROOMS = {"npukit", "standin", "ais_bench", "aclruntime"}
 SCRIPTS = {"preprocess", "pth2onnx", "modify_onnx", "postprocess"}
