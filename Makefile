@@ -125,7 +125,7 @@ own_tools := $(if $(filter cpu,$(SOC))$(STANDIN),1)
 STRICT ?= $(own_tools)
 light = $(OUT_ROOT)/$(SOC)$(if $(filter cpu,$(SOC)),,$(if $(STANDIN),-standin))/first-light
 seen = $(light)/$(if $(CASES),$(if $(filter not,$(CASES)),tools,device),all).jsonl
-tools = PATH=$(VENV)/bin:$(if $(own_tools),$(root)/common/standin/bin:)$$PATH PYTHONPATH=$(if $(own_tools),$(root)/common/standin:)$$PYTHONPATH \
+tools = $(if $(own_tools),,ATC_PATH='$(subst $(VENV)/bin:,,$(PATH))') PATH=$(VENV)/bin:$(if $(own_tools),$(root)/common/standin/bin:)$$PATH PYTHONPATH=$(if $(own_tools),$(root)/common/standin:)$$PYTHONPATH \
 	$(if $(filter-out 0,$(DEVICE)),ASCEND_RT_VISIBLE_DEVICES=$(DEVICE))
 
 .PHONY: conformance first-light facts

@@ -12,7 +12,7 @@ from pathlib import Path
 from npukit import differences, files, gears, tarball
 from npukit.errors import UserError
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,60}")
 TEXT = ("case", "fact", "says", "source", "certainty", "command")
 SEEN = ("case", "fact", "time", "expected", "observed", "same", "class", "version")  # what is kept of an observation
 

@@ -6,9 +6,12 @@ What differs from what is known is sorted by these rules, the first that fits:
     the chip lacks it      a command that has to succeed is refused as unknown, or is not there
     the stand-in is wrong  anything else: what was known, or guessed, is not so
 """
+import contextlib
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +24,7 @@ UNKNOWN = re.compile(r"unknown command line flag|unrecognized arguments|unknown 
                      r"command not found|has no attribute|cannot import name|Error parameter")
 NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(\.\d+)?(e[-+]?\d+)?")
 COMPLAINT = re.compile(r"\[?(E[A-Z\d]\d{4}|ERROR)\b|\w*Error: |.*: error: ")
+ATC = 'atc() { PATH="${ATC_PATH:-$PATH}" command atc "$@"; }'  # it runs the python3 that it finds, which must be CANN's own
 TIMEOUT_S = 900  # for one command: atc's many gears take minutes on a small board
 LONGEST = 300  # letters of what is shown of an answer
 
@@ -50,12 +54,26 @@ class Differs(Exception):
 
 @dataclass
 class Book:
-    """What is known (name -> Fact), what chips have shown ("case fact" -> observation, for each chip), what is seen now."""
+    """What is known, what chips have shown, and what is seen now.
+
+    facts   by name
+    chips   for each chip its observations, by case, fact and the how manieth time
+    results  a file that takes a JSON line for each observation as it is made, or None
+    compiled  oms of earlier cases, by model and command
+    """
 
     facts: dict[str, Fact]
-    chips: list[dict[str, dict]]
+    chips: list[dict[tuple, dict]]
+    results: Path | None = None
     observations: list[dict] = field(default_factory=list)
-    compiled: dict[tuple, Path] = field(default_factory=dict)  # by earlier cases
+    compiled: dict[tuple, Path] = field(default_factory=dict)
+
+    def add(self, line: dict) -> None:
+        """Note an observation; whatever ends the run, it is kept."""
+        self.observations.append(line)
+        if self.results:
+            with open(self.results, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 class Case:
@@ -68,13 +86,19 @@ class Case:
         self.known: list[str] = []  # differences from a chip that were recorded as such
 
     def run(self, command: str) -> subprocess.CompletedProcess:
-        """Run a bash command line in the case's folder; exit status 124 where nothing answers in time."""
+        """Run a bash command line in the case's folder; exit status 124 where nothing answers in time. It leaves no process."""
         self.command = command
+        process = subprocess.Popen(["bash", "-c", f"{ATC}\nSOC={self.soc}\n{command}"], cwd=self.folder, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True)
         try:
-            return subprocess.run(["bash", "-c", f"SOC={self.soc}\n{command}"], cwd=self.folder, capture_output=True, text=True,
-                                  errors="replace", timeout=TIMEOUT_S, check=False)
+            said, complained = process.communicate(timeout=TIMEOUT_S)
+            return subprocess.CompletedProcess(command, process.returncode, said, complained)
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(command, 124, "", f"no answer within {TIMEOUT_S} s")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def do(self, fact: str, command: str) -> subprocess.CompletedProcess:
         """Run a command that has to succeed; the case ends if it does not."""
@@ -122,7 +146,7 @@ class Case:
                 "command": self.shown(self.command), "expected": f"/{pattern.pattern}/" if pattern else expected, "observed": shown,
                 "same": same, **({} if same else known.sort(shown))}
         times = sum(self.name == seen["case"] and fact == seen["fact"] for seen in self.book.observations)
-        self.book.observations.append(line | {"time": times})
+        self.book.add(line | {"time": times})
         if not same:
             self.differences.append(line)
         for chip in self.book.chips:

@@ -8,6 +8,7 @@ Nothing here knows whose tools they are: commands are found on PATH, modules by 
 import importlib.util
 import json
 import shutil
+import signal
 import sys
 import tomllib
 from pathlib import Path
@@ -27,6 +28,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "device: opens an NPU")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a case ends what it has started
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -36,12 +38,11 @@ def pytest_ignore_collect(collection_path, config):
 
 @pytest.fixture(scope="session")
 def book(request):
-    folder, path = request.config.getoption("--recorded"), request.config.getoption("--results")
-    book = Book(known(), [recorded(file) for file in sorted(folder.glob("*.json"))] if folder else [])
-    yield book
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in book.observations), encoding="utf-8")
+    folder, results = request.config.getoption("--recorded"), request.config.getoption("--results")
+    if results:
+        results.parent.mkdir(parents=True, exist_ok=True)
+        results.write_text("", encoding="utf-8")
+    return Book(known(), [recorded(file) for file in sorted(folder.glob("*.json"))] if folder else [], results)
 
 
 def known() -> dict[str, Fact]:
@@ -62,7 +63,7 @@ def recorded(path: Path) -> dict[tuple, dict]:
 def case(request, tmp_path, book):
     """The case at hand; one whose tool (TOOL of its file) is not there is not told, test_tools.py says so once."""
     tool = getattr(request.module, "TOOL", None)
-    if tool and shutil.which(tool) is None and importlib.util.find_spec(tool) is None:
+    if tool and shutil.which(tool) is None and not (tool.isidentifier() and importlib.util.find_spec(tool)):
         pytest.skip(f"there is no {tool}")
     name = f"{request.path.stem.removeprefix('test_')}/{request.node.name.removeprefix('test_')}"
     request.node.case = Case(name, tmp_path, book, request.config.getoption("--soc"))

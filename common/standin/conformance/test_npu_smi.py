@@ -52,6 +52,8 @@ def test_list(case):
     text = case.do("npu_smi.list", "npu-smi info -l").stdout
     missing = [key for key in ("Total Count", "NPU ID", "Chip Count") if not re.search(rf"^\s*{key} +: \d+", text, re.M)]
     case.sees("npu_smi.list", missing, [])
+    odd = [line for line in text.splitlines() if line.strip() and not re.fullmatch(r"\t.{31}: .*", line)]
+    case.sees("npu_smi.list_layout", (odd or ["none"])[0], "none")
 
 
 def test_mapping(case):

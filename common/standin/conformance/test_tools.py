@@ -4,7 +4,7 @@ import pytest
 
 @pytest.mark.parametrize("tool", ["atc", "npu-smi", "msame", "ais_infer.py"])
 def test_command(case, tool):
-    case.do("tools.commands", f"command -v {tool} || {{ echo {tool}: command not found; exit 127; }}")
+    case.do("tools.commands", f"type -P {tool} || {{ echo {tool}: command not found; exit 127; }}")
 
 
 @pytest.mark.parametrize("module", ["ais_bench", "aclruntime"])

@@ -84,9 +84,11 @@ def test_another_version_asks_for_nothing(shown, tmp_path, kind):
 def test_a_tool_that_is_not_there_is_one_difference(tmp_path):
     tools = tmp_path / "tools"
     shutil.copytree(STANDIN, tools, ignore=shutil.ignore_patterns("tests", "conformance", "__pycache__"))
-    (tools / "bin/msame").unlink()
-    done, seen = conformance(tools, tmp_path / "seen.jsonl", "test_msame or test_tools")
-    assert [(line["case"], line["class"]) for line in seen if not line["same"]] == [("tools/command[msame]", "the chip lacks it")]
+    for tool in ("msame", "ais_infer.py"):
+        (tools / "bin" / tool).unlink()
+    done, seen = conformance(tools, tmp_path / "seen.jsonl", "test_msame or test_ais_infer or test_tools")
+    assert [(line["case"], line["class"]) for line in seen if not line["same"]] == [
+        (f"tools/command[{tool}]", "the chip lacks it") for tool in ("msame", "ais_infer.py")]
     assert "skipped" in done.stdout
 
 
@@ -104,3 +106,16 @@ def test_every_fact_is_known_and_every_known_fact_is_looked_at():
 def test_the_cases_are_not_run_by_chance():
     listed = subprocess.run([*PYTEST, "--collect-only", "common/standin"], cwd=ROOT, text=True, capture_output=True, check=False).stdout
     assert "standin/tests/test_atc.py" in listed and "conformance/test_atc.py" not in listed
+
+
+def test_a_command_that_does_not_answer_is_ended_with_all_that_it_started(tmp_path, monkeypatch):
+    import cases
+
+    monkeypatch.setattr(cases, "TIMEOUT_S", 1)
+    book = cases.Book({"a.fact": cases.Fact("it answers", "guess", "here")}, [], tmp_path / "seen.jsonl")
+    case = cases.Case("odd", tmp_path, book, "Ascend310P3")
+    with pytest.raises(cases.Differs):
+        case.do("a.fact", "(sleep 60; echo late) & echo $! >pid; wait")
+    assert json.loads((tmp_path / "seen.jsonl").read_text())["observed"] == "exit #: no answer within # s"
+    status = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/status")
+    assert not status.exists() or "\nState:\tZ" in status.read_text()
