@@ -125,14 +125,14 @@ own_tools := $(if $(filter cpu,$(SOC))$(STANDIN),1)
 STRICT ?= $(own_tools)
 light = $(OUT_ROOT)/$(SOC)$(if $(filter cpu,$(SOC)),,$(if $(STANDIN),-standin))/first-light
 seen = $(light)/$(if $(CASES),$(if $(filter not,$(CASES)),tools,device),all).jsonl
-tools = $(if $(own_tools),,ATC_PATH='$(subst $(VENV)/bin:,,$(PATH))') PATH=$(VENV)/bin:$(if $(own_tools),$(root)/common/standin/bin:)$$PATH PYTHONPATH=$(if $(own_tools),$(root)/common/standin:)$$PYTHONPATH \
-	$(if $(filter-out 0,$(DEVICE)),ASCEND_RT_VISIBLE_DEVICES=$(DEVICE))
+tools = $(if $(own_tools),,ATC_PATH='$(subst $(VENV)/bin:,,$(PATH))' $(if $(filter-out 0,$(DEVICE)),ASCEND_RT_VISIBLE_DEVICES=$(DEVICE))) \
+	PATH=$(VENV)/bin:$(if $(own_tools),$(root)/common/standin/bin:)$$PATH PYTHONPATH=$(if $(own_tools),$(root)/common/standin:)$$PYTHONPATH
 
 .PHONY: conformance first-light facts
 conformance: $(VENV)/ready ## what atc, ais_bench, msame and npu-smi do here, beside what is known of them
 	@mkdir -p $(light) $(OUT_ROOT)/.locks
-	$(if $(own_tools)$(filter not,$(CASES)),,$(PYTHON) -m npukit idle $(or $(DEVICE),0))
-	$(tools) flock $(if $(own_tools),-s $(OUT_ROOT)/.locks/cpu,$(OUT_ROOT)/.locks/npu$(or $(DEVICE),0)) \
+	$(if $(own_tools)$(filter not,$(CASES)),,@$(PYTHON) -m npukit idle $(or $(DEVICE),0))
+	@$(tools) flock $(if $(own_tools),-s $(OUT_ROOT)/.locks/cpu,$(OUT_ROOT)/.locks/npu$(or $(DEVICE),0)) \
 		$(PYTHON) -m pytest -q -c common/pyproject.toml --rootdir . common/standin/conformance --results $(seen) $(if $(CASES),-m '$(CASES)') \
 		--soc $(if $(filter cpu,$(SOC)),Ascend310P3,$(SOC)) $(if $(own_tools),--recorded common/standin/facts) $(if $(STRICT),,|| [ $$? = 1 ])
 	@$(PYTHON) -m npukit differences $(seen)

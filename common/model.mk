@@ -177,7 +177,7 @@ standin_files := $(if $(standin),$(shell find $(root)/common/standin/{bin,standi
 # With `clean` among the goals everything is made after it, with -j too.
 clean_first := $(filter clean,$(MAKECMDGOALS))
 
-$(INPUTS)/manifest.json: $(call script,preprocess.py,samples) $(CORPUS) $(VOCAB) $(GEAR_COST) $(clean_first)
+$(INPUTS)/manifest.json: $(call script,preprocess.py,samples) $(CORPUS) $(VOCAB) $(wildcard $(GEAR_COST)) $(clean_first)
 	$(Q)$(share) $(call stage,$(@D),preprocess)
 
 $(EXPORT)/$(ONNX): $(call script,pth2onnx.py,samples fidelity ledger metrics random_weights) $(filter-out random,$(CHECKPOINT)) \

@@ -16,8 +16,9 @@ CLASSES = ("the stand-in is wrong", "the version differs", "the chip lacks it")
 
 
 def read(paths: Iterable[Path]) -> list[dict]:
-    """Return the observations of these files; one that is not there has none."""
-    return [json.loads(line) for path in paths if path.exists() for line in path.read_text(encoding="utf-8").splitlines()]
+    """Return the observations of these files; one that is not there has none, and a line that was cut short is none."""
+    texts = (path.read_text(encoding="utf-8") for path in paths if path.exists())
+    return [json.loads(line) for text in texts for line in text.rpartition("\n")[0].splitlines()]
 
 
 def differing(observations: list[dict]) -> list[list[dict]]:

@@ -29,8 +29,9 @@ def take(path: Path, root: Path) -> list[Path]:
     for model, cost in told["costs"].items():
         if not (root / "models" / model / "Makefile").exists():
             raise UserError(f"{path} has costs of {model!r}, and there is no such model here")
-        written.append(root / "models" / model / "costs" / f"{told['chip']}.json")
-        files.write_json(written[-1], cost)
+        if gears.of_costs(cost):  # of one length there is no choice
+            written.append(root / "models" / model / "costs" / f"{told['chip']}.json")
+            files.write_json(written[-1], cost)
     return written
 
 

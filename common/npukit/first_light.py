@@ -9,6 +9,7 @@ tarball is written anew after every step, so that whatever ends the allotment le
                            gears/         the models' out/ for inference in gears
     out/<chip>/first-light-<chip>.tar.gz  see npukit.first_light_report
 """
+import functools
 import os
 import re
 import shlex
@@ -83,7 +84,7 @@ def steps(plan: Plan) -> list[Step]:
 
     Of the models those that run in gears come first, for it is the chip that decides on them.
     """
-    profiles = {model: plan.profile or best_profile(plan, model) for model in plan.models}
+    profiles = {model: profile_of(plan, model) for model in plan.models}
     found = [Step("doctor", ("doctor",)), Step("conformance of the tools", ("conformance", "STRICT=", "CASES=not device")),
              Step("conformance on the device", ("conformance", "STRICT=", "CASES=device"), npu=True)]
     in_order = sorted(plan.models, key=lambda model: not has_gears(plan, model))
@@ -107,8 +108,11 @@ def stages(name: str, settings: tuple[str, ...]) -> list[Step]:
             Step(f"{name}, report", (*settings, "postprocess"), after=f"{name}, infer")]
 
 
-def best_profile(plan: Plan, model: str) -> str:
-    """Return the first of PROFILES that the model has and whose text and weights are there."""
+@functools.cache
+def profile_of(plan: Plan, model: str) -> str:
+    """Return the plan's profile, or the first of PROFILES that the model has and whose text and weights are there."""
+    if plan.profile:
+        return plan.profile
     for profile in PROFILES:
         command = plan.make("-n", f"MODEL={model}", f"PROFILE={profile}", "preprocess", "pth2onnx")
         done = subprocess.run(command, capture_output=True, env=environment())

@@ -8,6 +8,7 @@
 
 costs are milliseconds of the device for a sample: {model: {batch size: {length: ms}}}.
 """
+import itertools
 import json
 import os
 import re
@@ -20,12 +21,11 @@ import numpy as np
 
 from npukit import differences, files, provenance, report
 from npukit.errors import NpukitError
-from npukit.first_light import DONE, Plan
+from npukit.first_light import DONE, Plan, profile_of
 from npukit.tarball import Cleaner, pack
 
 LOG_BYTES = 100_000  # of each log, its end
 SLOWER = 1.5  # times a longer gear's cost: more than noise
-VERSION = re.compile(r"[0-9][\w.+-]*")
 MODULES = """
 from importlib import metadata
 for package in metadata.distributions():
@@ -68,7 +68,7 @@ def logs(plan: Plan) -> dict[str, str]:
 def reports(plan: Plan, folder: Path) -> list[dict]:
     """Return the reports of the plan's models and batch sizes below a chip's folder."""
     return report.read(path for model in plan.models for n in plan.batches
-                       for path in folder.glob(f"{plan.profile or '*'}/{model}/bs{n}/postprocess/report.json"))
+                       for path in folder.glob(f"{profile_of(plan, model)}/{model}/bs{n}/postprocess/report.json"))
 
 
 # --- Versions -------------------------------------------------------------------------------------------------------------
@@ -117,12 +117,11 @@ def cann(plan: Plan) -> str | None:
 def costs(plan: Plan) -> dict[str, dict[str, dict[str, float]]]:
     """Return what a sample costs on the device, in milliseconds, by model, batch size and length; the median of the batches."""
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for out in (plan.out, plan.gears):
-        for path in sorted((out / plan.chip).glob(f"{plan.profile or '*'}/*/bs*/infer/outputs_summary.json")):
-            model, batch = path.parents[2].name, int(path.parents[1].name.removeprefix("bs"))
-            if model in plan.models and batch in plan.batches:
-                measured = {str(length): statistics.median(times) / batch for length, times in by_length(path).items()}
-                found.setdefault(model, {}).setdefault(str(batch), {}).update(measured)
+    for model, batch, out in itertools.product(plan.models, plan.batches, (plan.out, plan.gears)):
+        path = out / plan.chip / profile_of(plan, model) / model / f"bs{batch}" / "infer" / "outputs_summary.json"
+        if path.exists():
+            measured = {str(length): statistics.median(times) / batch for length, times in by_length(path).items()}
+            found.setdefault(model, {}).setdefault(str(batch), {}).update(measured)
     return {model: {batch: dict(sorted(cost.items(), key=lambda each: int(each[0]))) for batch, cost in by_batch.items()}
             for model, by_batch in found.items()}
 

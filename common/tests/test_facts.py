@@ -50,6 +50,10 @@ def test_a_tarball_becomes_recorded_cases_and_costs(tree, tmp_path):
     assert gears.read_costs(cost) == {8: 1.0, 16: 3.0, 32: 3.0}
 
 
+def test_of_one_length_there_is_no_choice(tree, tmp_path):
+    assert len(facts.take(packed(tmp_path / "t.tar.gz", told(costs={"elmo": {"1": {"8": 2.0}}})), tree)) == 1
+
+
 def test_a_stand_ins_costs_are_called_so(tree, tmp_path):
     path = packed(tmp_path / "t.tar.gz", told(chip="Ascend310P3-standin", standin=True))
     assert [made.name for made in facts.take(path, tree)] == ["Ascend310P3-standin-8.1.RC1.json", "Ascend310P3-standin.json"]
@@ -102,7 +106,7 @@ def test_a_slower_gear_is_not_chosen():
 
 @pytest.fixture
 def plan(tmp_path) -> Plan:
-    return Plan(tmp_path, tmp_path / "out", "Ascend310P3", False, ("elmo",), (1, 8))
+    return Plan(tmp_path, tmp_path / "out", "Ascend310P3", False, ("elmo",), (1, 8), "tiny")
 
 
 def summary(folder: Path, shapes: list[tuple], times: list[float], files_a_batch: int = 1) -> None:
@@ -119,6 +123,7 @@ def test_costs_come_from_the_batches_and_their_lengths(plan):
     summary(plan.gears / "Ascend310P3/tiny/elmo/bs8/infer", [(8, 16, 50), (8, 16, 50), (8, 4, 50), (8, 16, 50)], [16.0, 24.0, 4.0, 80.0])
     summary(plan.out / "Ascend310P3/tiny/elmo/bs1/infer", [(32, 50)] * 4, [3.0, 5.0])
     summary(plan.out / "Ascend310P3/tiny/elmo/bs4/infer", [(32, 50)] * 4, [3.0, 5.0])
+    summary(plan.out / "Ascend310P3/random/elmo/bs1/infer", [(32, 50)] * 4, [30.0, 50.0])
     assert first_light_report.costs(plan) == {"elmo": {"1": {"50": 4.0}, "8": {"4": 0.5, "16": 3.0}}}
 
 
@@ -130,11 +135,14 @@ def test_lengths_that_are_slower_than_longer_ones_are_named():
 # --- The report ------------------------------------------------------------------------------------------------------------------
 
 
-def test_differences_are_listed_by_class_and_fact():
+def test_differences_are_listed_by_class_and_fact(tmp_path):
     seen = [observation(), observation(case="a", fact="atc.dots", same=False), observation(case="b", fact="atc.dots", same=False),
             observation(fact="atc.help", case="c", same=False, **{"class": "the chip lacks it"}),
             observation(fact="atc.first", same=False, version="2022", **{"class": "the version differs"}),
             observation(fact="g.held", certainty="guess", says="so it is"), observation(fact="g.fell", certainty="guess", same=False)]
+    path = tmp_path / "seen.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in seen) + '{"case": "cut sh')
+    assert differences.read([path, tmp_path / "none"]) == seen
     text = differences.text(seen)
     order = ["7 observations; 4 facts differ: 2 the stand-in is wrong, 1 the version differs, 1 the chip lacks it.",
              "The stand-in is wrong:",
