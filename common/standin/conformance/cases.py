@@ -143,8 +143,8 @@ class Case:
         same = bool(pattern.search(observed)) if pattern else observed == expected
         shown = self.shown(observed, masked=bool(pattern) or not same)
         line = {"case": self.name, "fact": fact, "says": known.says, "source": known.source, "certainty": known.certainty,
-                "command": self.shown(self.command), "expected": f"/{pattern.pattern}/" if pattern else expected, "observed": shown,
-                "same": same, **({} if same else known.sort(shown))}
+                "command": self.shown(self.command.replace("$SOC", self.soc)), "observed": shown, "same": same,
+                "expected": f"/{pattern.pattern}/" if pattern else expected, **({} if same else known.sort(shown))}
         times = sum(self.name == seen["case"] and fact == seen["fact"] for seen in self.book.observations)
         self.book.add(line | {"time": times})
         if not same:
