@@ -141,6 +141,45 @@ bench: $(VENV)/ready ## how much faster than the original's recipe, full size, o
 lint: $(VENV)/ready
 	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models
 
+# --- First light: the day the chip is there -----------------------------------
+
+#   MINUTES  of NPU time that first-light may take, default 30
+#   CASES    device, or "not device": those cases of conformance alone
+#   FROM     for facts: the tarball that first-light wrote
+MINUTES ?= 30
+CASES ?=
+FROM ?=
+
+# The tools of this machine; where no chip is asked for, and with STANDIN=1, the stand-in. It may not differ from what is
+# known, nor from what a chip has shown; on a chip the differences are the result.
+own_tools := $(if $(filter cpu,$(SOC))$(STANDIN),1)
+STRICT ?= $(own_tools)
+light = $(OUT_ROOT)/$(SOC)$(if $(filter cpu,$(SOC)),,$(if $(STANDIN),-standin))/first-light
+seen = $(light)/$(if $(CASES),$(if $(filter not,$(CASES)),tools,device),all).jsonl
+tools = $(if $(own_tools),,ATC_PATH='$(subst $(VENV)/bin:,,$(PATH))' $(if $(filter-out 0,$(DEVICE)),ASCEND_RT_VISIBLE_DEVICES=$(DEVICE))) \
+	PATH=$(VENV)/bin:$(if $(own_tools),$(root)/common/standin/bin:)$$PATH PYTHONPATH=$(if $(own_tools),$(root)/common/standin:)$$PYTHONPATH
+
+.PHONY: conformance first-light facts
+conformance: $(VENV)/ready ## what atc, ais_bench, msame and npu-smi do here, beside what is known of them
+	@mkdir -p $(light) $(OUT_ROOT)/.locks
+	$(if $(own_tools)$(filter not,$(CASES)),,@$(PYTHON) -m npukit idle $(or $(DEVICE),0))
+	@$(tools) flock $(if $(own_tools),-s $(OUT_ROOT)/.locks/cpu,$(OUT_ROOT)/.locks/npu$(or $(DEVICE),0)) \
+		$(PYTHON) -m pytest -q -c common/pyproject.toml --rootdir . common/standin/conformance --results $(seen) $(if $(CASES),-m '$(CASES)') \
+		--soc $(if $(filter cpu,$(SOC)),Ascend310P3,$(SOC)) $(if $(own_tools),--recorded common/standin/facts) $(if $(STRICT),,|| [ $$? = 1 ])
+	@$(PYTHON) -m npukit differences $(seen)
+
+test: conformance
+
+first-light: $(VENV)/ready ## a chip's first hour: doctor, conformance, every model, and a tarball to send home
+	$(if $(filter cpu,$(SOC)),$(error first-light is about a chip: SOC=auto asks npu-smi for it; with STANDIN=1 the stand-in answers in its place))
+	@$(PYTHON) -m npukit first-light --root $(root) --out $(OUT_ROOT) --soc $(SOC) $(if $(STANDIN),--standin) --models $(MODEL) \
+		--batches $(if $(filter file,$(origin BS)),1 8,$(BS)) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) \
+		--device $(or $(DEVICE),0) --minutes $(MINUTES)
+
+facts: $(VENV)/ready ## first-light's tarball FROM= -> recorded cases and costs of lengths in this tree
+	$(if $(FROM),,$(error FROM= is the tarball that first-light wrote))
+	@$(PYTHON) -m npukit facts $(FROM) --root $(root)
+
 # --- Help ---------------------------------------------------------------------
 
 .PHONY: help

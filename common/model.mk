@@ -98,6 +98,8 @@ EXPORT := $(OUT)/pth2onnx
 RUN = $(OUT)/bs$(N)
 CORPUS ?= $(DATA)/$(CORPUS_$(PROFILE))
 CHECKPOINT ?= $(CHECKPOINT_$(PROFILE))
+# What lengths cost on this chip, if it was measured there (`make facts`); SEQ_LENS=auto weighs them by it.
+GEAR_COST := $(or $(GEAR_COST),$(wildcard $(CURDIR)/costs/$(SOC).json))
 $(foreach v,CORPUS CHECKPOINT VOCAB,$(call whole_path,$v))
 
 missing = $(foreach f,$1,$(if $(wildcard $f),,$(error $(f:$(root)/%=%) is missing; $2)))
@@ -180,7 +182,7 @@ standin_files := $(if $(standin),$(shell find $(root)/common/standin/{bin,standi
 # With `clean` among the goals everything is made after it, with -j too.
 clean_first := $(filter clean,$(MAKECMDGOALS))
 
-$(INPUTS)/manifest.json: $(call script,preprocess.py,samples) $(CORPUS) $(VOCAB) $(clean_first)
+$(INPUTS)/manifest.json: $(call script,preprocess.py,samples) $(CORPUS) $(VOCAB) $(wildcard $(GEAR_COST)) $(clean_first)
 	$(Q)$(share) $(call stage,$(@D),preprocess)
 
 $(EXPORT)/$(ONNX): $(call script,pth2onnx.py,samples fidelity ledger metrics random_weights) $(filter-out random,$(CHECKPOINT)) \

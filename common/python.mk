@@ -8,8 +8,9 @@ PYTHON3 ?= python3
 PYTHON := $(VENV)/bin/python
 export PYTHONPATH := $(root)/common$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-# What SOC=auto stands for, as npu-smi tells it.
-chip = $(or $(shell PYTHONPATH=$(root)/common $(PYTHON3) -m npukit soc),$(error SOC=auto found no chip; name one, or SOC=cpu))
+# What SOC=auto stands for, as npu-smi tells it; with STANDIN=1 the stand-in's.
+chip = $(or $(shell $(if $(STANDIN),PATH=$(root)/common/standin/bin:$$PATH) PYTHONPATH=$(root)/common $(PYTHON3) -m npukit soc),\
+	$(error SOC=auto found no chip; name one, or SOC=cpu))
 
 # The first make installs; the last line records what is installed, for the stages' keys.
 $(VENV)/ready: $(root)/common/constraints.txt $(root)/common/requirements.txt

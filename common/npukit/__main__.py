@@ -10,7 +10,8 @@ from npukit.errors import JobFailed, UserError
 
 def main() -> int | None:
     verbs = {verb.__name__.replace("_", "-"): verb for verb in (
-        stage, batch, msame, merge, results, ledger, fetch, fetch_list, bundle, unbundle, publish, verify_published, soc, idle, why)}
+        stage, batch, msame, merge, results, ledger, fetch, fetch_list, bundle, unbundle, publish, verify_published, soc, idle, why,
+        differences, first_light, facts)}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
@@ -192,6 +193,46 @@ def why(parser, arguments) -> None:
     out = parser.parse_args(arguments).out
     lines = list(reasons(sys.stdin, out))
     print("\n".join(lines) if lines else f"{out.name} is up to date")
+
+
+def differences(parser, arguments) -> None:
+    """Print the differences among observations of the conformance cases, by class and fact."""
+    from npukit import differences
+
+    parser.add_argument("observations", type=Path, nargs="+", help="what the cases saw, JSON lines")
+    print(differences.text(differences.read(parser.parse_args(arguments).observations)))
+
+
+def first_light(parser, arguments) -> None:
+    """Run what the first hour on a chip is for, and write the tarball to send home."""
+    from npukit import first_light, first_light_report
+
+    parser.add_argument("--root", type=Path, required=True, help="the checkout")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--soc", required=True)
+    parser.add_argument("--standin", action="store_true", help="the stand-in answers in the chip's place")
+    parser.add_argument("--models", nargs="+", required=True)
+    parser.add_argument("--batches", nargs="+", type=int, required=True)
+    parser.add_argument("--profile", help="the best that is there, if not given")
+    parser.add_argument("--device", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=30, help="of NPU time, for this call")
+    args = parser.parse_args(arguments)
+    plan = first_light.Plan(args.root, args.out, args.soc, args.standin, tuple(args.models), tuple(args.batches), args.profile, args.device)
+    records = first_light.run(plan, args.minutes, lambda records: first_light_report.try_write(plan, records))
+    path = first_light_report.write(plan, records)
+    print(f"\n{(plan.place / 'report.md').read_text(encoding='utf-8')}\n{path}")
+    first_light.judge(records)
+
+
+def facts(parser, arguments) -> None:
+    """Turn a tarball of first light into recorded cases and tables of cost, in the tree."""
+    from npukit import facts
+
+    parser.add_argument("tarball", type=Path)
+    parser.add_argument("--root", type=Path, required=True, help="the checkout")
+    args = parser.parse_args(arguments)
+    for path in facts.take(args.tarball, args.root):
+        print(path)
 
 
 run(main)

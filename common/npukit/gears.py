@@ -4,6 +4,7 @@ A sample runs in the smallest gear that holds it. The best k gears minimise the 
 exactly, by dynamic programming over the corpus' length histogram.
 """
 import argparse
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,11 +33,24 @@ def chosen(args: argparse.Namespace, lengths: np.ndarray, longest: int) -> list[
 
 
 def read_costs(path: Path) -> dict[int, float]:
-    """Return a JSON file's costs by length."""
+    """Return a JSON file's costs by length; see of_costs."""
     try:
-        return {int(length): float(cost) for length, cost in read_json(path).items()}
+        return of_costs(read_json(path))
     except (AttributeError, TypeError, ValueError):
-        raise UserError(f'{path} is not {{"length": cost, ...}}') from None
+        raise UserError(f'{path} is not {{"length": cost, ...}}, nor that for batch sizes') from None
+
+
+def of_costs(told: dict) -> dict[int, float]:
+    """Return the costs by length of {length: cost}, or of what a chip has shown, {batch size: {length: cost}}.
+
+    There those of the largest batch size with two lengths or more count, for that is where the time is spent; none if there is
+    none. A length that costs more than a longer one there is no choice: the longer one is taken to cost as much.
+    """
+    if not any(isinstance(cost, dict) for cost in told.values()):
+        return {int(length): float(cost) for length, cost in told.items()}
+    batches = {int(batch): sorted((int(length), float(cost)) for length, cost in costs.items()) for batch, costs in told.items()}
+    costs = next((batches[batch] for batch in sorted(batches, reverse=True) if len(batches[batch]) > 1), [])
+    return dict(zip((length for length, _ in costs), itertools.accumulate((cost for _, cost in costs), max)))
 
 
 def best(lengths: np.ndarray, count: int, cost: Callable[[np.ndarray], np.ndarray] = lambda length: length) -> list[int]:

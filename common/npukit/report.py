@@ -217,18 +217,21 @@ def routes(reports: list[dict]) -> list[str]:
 
 def row(report: dict) -> tuple[str, ...]:
     metric, speed = report["metric"], report["performance"]
-    quoted = report["original"]
-    comparable = (report["profile"] in quoted.get("profiles", [report["profile"]])  # a network of the original's size
-                  and report["seq_lens"] == [quoted.get("seq_len", report["seq_lens"][-1])])
-    original = next((r["throughput_per_s"] for r in quoted["rows"]
-                     if r["batch_size"] == report["batch_size"] and comparable), None)
     failed = [gate["name"] for gate in report["gates"] if not gate["passes"]]
     difference = report["fidelity"]["max_abs"]
     return (report["model"], report["profile"], chip(report), str(report["batch_size"]), metric,
             task_metric(report, report["metrics"]), task_metric(report, report["reference"]),
             "not finite" if difference is None else figure(difference, ".1e"), figure(speed["end_to_end_per_s"], ".1f"),
-            figure(speed["pure_inference"] and speed["pure_inference"]["samples_per_s"], ".1f"), figure(original, "g"),
+            figure(speed["pure_inference"] and speed["pure_inference"]["samples_per_s"], ".1f"), figure(original_speed(report), "g"),
             "pass" if report["passes"] else "FAIL: " + ", ".join(failed))
+
+
+def original_speed(report: dict) -> float | None:
+    """Return the original's samples a second at this batch size, where the network and the length are the original's."""
+    quoted = report["original"]
+    comparable = (report["profile"] in quoted.get("profiles", [report["profile"]])  # a network of the original's size
+                  and report["seq_lens"] == [quoted.get("seq_len", report["seq_lens"][-1])])
+    return next((r["throughput_per_s"] for r in quoted["rows"] if r["batch_size"] == report["batch_size"] and comparable), None)
 
 
 def figure(value: float | None, form: str) -> str:

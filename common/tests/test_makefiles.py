@@ -117,6 +117,14 @@ def test_another_flag_makes_its_stages_stale(still, given, stale):
     expect_stale(still, stale, *(flag.format(root=still.root) for flag in given), reason=OTHERWISE)
 
 
+def test_what_lengths_cost_on_the_chip_is_part_of_the_inputs(still):
+    still.path(TOY, "costs").mkdir(exist_ok=True)
+    with still.changed(f"{TOY}/costs/cpu.json"):
+        expect_stale(still, STAGES, reason=f"{still.path(TOY, 'costs/cpu.json')} is newer")
+    with still.changed(f"{TOY}/costs/Ascend310P3.json"):
+        expect_stale(still, [])
+
+
 FACTS = {"PREPROCESS": STAGES, "PTH2ONNX": LATER["pth2onnx"], "MODIFY_ONNX": LATER["modify_onnx"], "INPUT_DIRS": LATER["infer"],
          "POSTPROCESS": ["postprocess"], "SUMMARY": []}
 
@@ -292,6 +300,21 @@ def test_an_impossible_request_is_answered_before_anything_runs(still, given):
 @pytest.mark.parametrize("given", [given for given in IMPOSSIBLE if not given.startswith(("MODEL", "ENGINE"))])
 def test_a_model_by_itself_answers_as_well(still, given):
     answer_only(still, IMPOSSIBLE[given], given, "clean", "all", cwd=still.path(TOY))
+
+
+@pytest.mark.parametrize("goal, answer", [
+    (["first-light"], "first-light is about a chip: SOC=auto asks npu-smi for it; with STANDIN=1 the stand-in answers in its place"),
+    (["SOC=auto", "first-light"], "SOC=auto found no chip"), (["facts"], "FROM= is the tarball that first-light wrote"),
+    (["FROM=none.tar.gz", "facts"], "none.tar.gz is no tarball of first light")])
+def test_first_light_answers_as_well(still, goal, answer):
+    answer_only(still, answer, *goal)
+
+
+def test_the_stand_ins_npu_smi_answers_for_it(still):
+    printed = still.make("SOC=auto", "STANDIN=1", "-n", "first-light")
+    assert "--soc Ascend310P3 --standin --models toy" in printed and "--batches 1 8" in printed
+    printed = still.make("SOC=auto", "STANDIN=1", "BS=2", "PROFILE=tiny", "-n", "first-light")
+    assert "--batches 2 --profile tiny" in " ".join(printed.split())
 
 
 @pytest.mark.parametrize("fact", "SUMMARY PROFILES BATCHES ONNX INPUT_DIRS PREPROCESS PTH2ONNX POSTPROCESS".split())

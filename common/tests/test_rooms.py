@@ -13,7 +13,7 @@ GROUND = {"errors", "files", "command"}
 ROOMS = {  # module of npukit: (modules it may import, third-party packages it may import)
     "__init__": (set(), set()),
     "__main__": ({"command", "errors", "files", "stage", "ragged", "report", "performance", "assets", "fetch", "bundle", "publish",
-                  "stores", "device", "why"}, set()),
+                  "stores", "device", "why", "differences", "first_light", "first_light_report", "facts"}, set()),
     "errors": (set(), set()),
     "command": ({"errors"}, {"tqdm"}),
     "files": ({"errors"}, set()),
@@ -45,6 +45,11 @@ ROOMS = {  # module of npukit: (modules it may import, third-party packages it m
     "bundle": (GROUND | {"archives", "assets", "stores"}, set()),
     "publish": (GROUND | {"report", "stores"}, set()),
     "bench": (GROUND, {"numpy"}),
+    "differences": (GROUND, set()),
+    "tarball": (GROUND, set()),
+    "first_light": (GROUND, set()),
+    "first_light_report": (GROUND | {"differences", "first_light", "provenance", "report", "tarball"}, {"numpy"}),
+    "facts": (GROUND | {"differences", "gears", "tarball"}, set()),
 }
 OWN_ROOMS = {"npukit", "standin", "ais_bench", "aclruntime"}
 SCRIPTS = {"preprocess", "pth2onnx", "modify_onnx", "postprocess"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 STANDIN = Path(__file__).resolve().parent.parent
-# The library, through which tests read oms back, and the helpers beside this file.
-sys.path[:0] = [str(STANDIN), str(STANDIN / "tests")]
+# The library, through which tests read oms back, the helpers beside this file, and graphs.py.
+sys.path[:0] = [str(STANDIN), str(STANDIN / "tests"), str(STANDIN / "conformance")]
 # Under --import-mode=importlib pytest has taken the folder common/standin for the package of that name.
 sys.modules.pop("standin", None)
 import standin  # noqa: E402, F401

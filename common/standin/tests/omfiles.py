@@ -55,3 +55,21 @@ def write_samples(
         path = directory / name.format(index)
         np.save(path, array) if path.suffix == ".npy" else array.tofile(path)
     return directory
+
+
+def om_of(path: Path) -> om.OfflineModel:
+    """Read an om."""
+    return om.read(path)
+
+
+def run_om(path: Path, level=None, **feeds: np.ndarray) -> list[np.ndarray]:
+    """Run an om's graph on ONNX Runtime, with the options of its precision; return the outputs."""
+    import onnxruntime
+
+    from standin import fp16
+
+    model = om.read(path)
+    options = fp16.session_options_for(model.precision)
+    if level is not None:
+        options.graph_optimization_level = level
+    return onnxruntime.InferenceSession(model.graph, options, ["CPUExecutionProvider"]).run(None, feeds)

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from ais_bench.infer import arguments, batches
+from ais_bench.infer import batches
 from ais_bench.infer.batches import ahead, natural_key
 from ais_bench.infer.results import statistics
 from hypothesis import given, settings
@@ -84,33 +84,6 @@ def test_summary_beside_the_directory(bench, model, tmp_path):
     assert stat.S_IMODE((tmp_path / "out/d").stat().st_mode) == 0o750
 
 
-def test_dated_directory(bench, model, tmp_path):
-    bench("--model x.om --input a,b --output out")
-    directory, = [path for path in (tmp_path / "out").iterdir() if path.is_dir()]
-    assert re.fullmatch(r"\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d", directory.name)
-    assert (tmp_path / "out" / f"{directory.name}_summary.json").is_file()
-    assert (directory / "data_0_0.bin").stat().st_size == 12
-
-
-def test_text_output(bench, model, tmp_path):
-    bench("--model x.om --input a,b --output out --output_dirname d --outfmt TXT")
-    assert (tmp_path / "out/d/data_1_0.txt").read_text() == "1011.000000 1011.000000 1011.000000\n"
-
-
-def test_stem_ends_at_the_first_dot(bench, tmp_path):
-    write_sum(tmp_path / "x.om", {"a": (1, 3)})
-    write_samples(tmp_path / "in", 2, (1, 3), name="s{}.part.bin")
-    bench("--model x.om --input in --output out --output_dirname d")
-    assert {path.name for path in (tmp_path / "out/d").iterdir()} == {"s0_0.bin", "s1_0.bin"}
-
-
-@pytest.mark.parametrize("source", ["{d}/data_0.npy,{d}/data_1.npy,{e}/data_0.npy,{e}/data_1.npy"])
-def test_flat_list_of_files(bench, model, tmp_path, source):
-    done = bench(f"-m x.om -i {source.format(d='a', e='b')} -o out --output_dirname d --outfmt NPY")
-    assert done.returncode == 0
-    assert [np.load(tmp_path / f"out/d/data_{i}_0.npy").max() for i in (0, 1)] == [1000, 1011]
-
-
 @pytest.mark.parametrize("batch", [1, 2, 3, 7, 11, 16])
 def test_answers_do_not_depend_on_the_batch_size(bench, model, tmp_path, batch):
     write_sum(tmp_path / "x.om", {"a": (batch, 3), "b": (batch, 3)})
@@ -118,35 +91,6 @@ def test_answers_do_not_depend_on_the_batch_size(bench, model, tmp_path, batch):
     assert f"filesperbatch:{batch} runcount:{-(-11 // batch)}" in done.stdout
     assert [np.load(tmp_path / f"out/d/data_{i}_0.npy").max() for i in range(11)] == [
         i + 10 * (100 + i) for i in range(11)]
-
-
-def test_pure_inference(bench, model, tmp_path):
-    done = bench("--model=./x.om --loop=5 --debug 1 --warmup_count 2 --output out --output_dirname d")
-    assert done.returncode == 0
-    assert len(re.findall(r"^.*\[DEBUG\] model aclExec cost : [0-9.]+$", done.stdout, re.M)) == 7
-    assert "loop inference exec: (5/5)" in done.stdout and "warm up 2 done" in done.stdout
-    assert [path.name for path in (tmp_path / "out/d").iterdir()] == ["pure_infer_data_0.bin"]
-    assert json.loads((tmp_path / "out/d_summary.json").read_text())["NPU_compute_time"]["count"] == 5
-
-
-def test_all_summary_and_given_batch_size(bench, model):
-    done = bench("--model x.om --display_all_summary true --batchsize 7 --pure_data_type random")
-    lines = re.findall(rf"^\[INFO\] (\w+) \(ms\): {TIMES}$", done.stdout, re.M)
-    assert lines == ["H2D_latency", "NPU_compute_time", "D2H_latency"]
-    assert THROUGHPUT.search(done.stdout)[1] == "7"
-
-
-def test_intervals_with_threads(bench, model, tmp_path):
-    bench("--model x.om --input a,b --output out --output_dirname d --threads 2")
-    summary = json.loads((tmp_path / "out/d_summary.json").read_text())
-    assert set(summary["NPU_compute_time"]) == {"mean", "count"}
-    assert all(start <= end for start, end in summary["npu_compute_time_list"])
-
-
-@pytest.mark.parametrize("mode", ["files", "tensor", "full"])
-def test_run_modes(bench, model, tmp_path, mode):
-    done = bench(f"--model x.om --input a,b --output out --output_dirname d --run_mode {mode}")
-    assert done.returncode == 0 and len(list((tmp_path / "out/d").iterdir())) == 11
 
 
 def test_dynamic_batch(bench, model, tmp_path):
@@ -208,19 +152,6 @@ def test_divided_input_and_a_missing_device(bench, model, tmp_path):
     assert names[0] | names[1] == {f"data_{i}_0.bin" for i in range(11)}
     failed = bench("--model x.om --device 0,9")
     assert failed.returncode == 1 and "qsize:2 result:1" in failed.stdout
-
-
-@pytest.mark.parametrize("flags", [
-    "", "--model none.om", "--model x.onnx", "--model x.om --loop 0", "--model x.om --loop 100001",
-    "--model x.om --debug maybe", "--model x.om --outfmt CSV", "--model x.om --device 256", "--model x.om --device a",
-    "--model x.om --threads 65", "--model x.om --batchsize 4097", "--model x.om --output_batchsize_axis 9",
-    "--model x.om --output o --output_dirname /abs", "--model x.om --npu_id 65536", "--model x.om --outputSize 1,x",
-    "--model x.om --dymShape a:1,2,3,4,5,6,7,8", "--model x.om --unknown 1",
-])
-def test_bad_values_exit_2(monkeypatch, capsys, model, tmp_path, flags):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="2"):
-        arguments.parse(flags.split())
 
 
 @pytest.mark.parametrize(("flags", "sentence"), [
@@ -303,59 +234,3 @@ def test_reading_ahead_holds_few(tmp_path):
     for _ in range(3):
         next(values)
     assert len(begun) <= 6
-
-
-# The originals' commands as written there. bs and the inputs are set as their READMEs do; /home/elmo, where one of
-# them keeps its files, becomes the working directory.
-BERT = {"input_ids": (1, 128), "attention_mask": (1, 128)}
-BILSTM = {"ids": (1, 50), "mask": (1, 50)}
-SPANBERT = {"input_ids": (1, 512), "token_type_ids": (1, 512), "attention_mask": (1, 512)}
-ORIGINALS = [
-    ("bert_base_sst2_bs1.om", BERT, "int64", ["data_bin/input_ids/{}.bin", "data_bin/attention_mask/{}.bin"], """
-      python3 -m ais_bench \\
-               --model ./bert_base_sst2_bs${bs}.om \\
-               --input ./data_bin/input_ids,./data_bin/attention_mask \\
-               --output ./data_bin/ \\
-               --output_dirname output
-     """, ["data_bin/output/0_0.bin", "data_bin/output_summary.json"]),
-    ("bert_base_sst2_bs1.om", BERT, "int64", [], """
-      python3 -m ais_bench --model=./bert_base_sst2_bs${bs}.om --loop=100
-     """, []),
-    ("inference/bilstm_bs1.om", BILSTM, "int64",
-     ["inference/prep_data/inputs/input_ids/{}.npy", "inference/prep_data/inputs/input_mask/{}.npy"], """
-    python -m ais_bench \\
-        --model ./inference/bilstm_bs${bs}.om \\
-        --input inference/prep_data/inputs/input_ids,inference/prep_data/inputs/input_mask \\
-        --output ./inference/ \\
-        --output_dirname results_bs${bs} \\
-        --outfmt NPY
-     """, ["inference/results_bs1/0_0.npy", "inference/results_bs1_summary.json"]),
-    ("inference/bilstm_bs1.om", BILSTM, "int64", [], """
-    python -m ais_bench --model ./inference/bilstm_bs${bs}.om --loop 100
-     """, []),
-    ("elmo_sim.om", {"input": (1, 8, 50)}, "int32", ["bin_path/{}.bin"], """
-       python3 ais_infer.py --model /home/elmo/elmo_sim.om --input /home/elmo/bin_path --output /home/elmo/om_out
-     """, ["om_out/*/0_0.bin", "om_out/*/sumary.json"]),
-    ("elmo_sim.om", {"input": (1, 8, 50)}, "int32", [], """
-       python3 ais_infer.py --model /home/elmo/elmo_sim.om --loop=20
-     """, []),
-    ("spanBert_bs1.om", SPANBERT, "int64", ["input_ids/{}.bin", "segment_ids/{}.bin", "input_mask/{}.bin"], """
-./msame --model "./spanBert_bs1.om" \\
-        --input "./input_ids,./segment_ids,./input_mask" \\
-        --output "./result/outputs_bs1_om" \\
-        --outfmt BIN > ./msame_bs1.txt
-     """, ["msame_bs1.txt", "result/outputs_bs1_om/*/0_output_0.bin"]),
-]
-
-
-@pytest.mark.parametrize(("om_path", "inputs", "dtype", "samples", "command", "made"), ORIGINALS)
-def test_commands_of_the_originals(run, tmp_path, om_path, inputs, dtype, samples, command, made):
-    write_sum(tmp_path / om_path, inputs, dtype, soc="Ascend310P3")
-    for sample, shape in zip(samples, inputs.values()):
-        write_samples(tmp_path / Path(sample).parent, 3, shape, dtype, Path(sample).name)
-    run("ln -s $(command -v ais_infer.py) $(command -v msame) .")
-    done = run(f"bs=1\n{command.replace('/home/elmo', str(tmp_path))}")
-    assert done.returncode == 0, done.stderr
-    assert "msame" in command or THROUGHPUT.search(done.stdout)
-    for pattern in made:
-        assert list(tmp_path.glob(pattern)), pattern

@@ -36,15 +36,6 @@ def test_layout_and_lines(tool, tmp_path):
     assert batch == 1 and throughput == pytest.approx(1000 / mean)
 
 
-@pytest.mark.parametrize("flags", [
-    "--om x.om -r 3", "--model x.om --loop=3 --batchsize 2 --device_id 1 --debug",
-    "--model x.om --device 3 --debug true",
-    "--model x.om --run_mode loop --infer_queue_count 5", "--model x.om --outfmt TXT --output out",
-])
-def test_flags_of_its_time(tool, flags):
-    assert tool(flags).returncode == 0
-
-
 def test_failures(tool):
     assert tool("--model x.om --run_mode array").returncode == 2
     assert tool("--model x.om --device 255").returncode == 2

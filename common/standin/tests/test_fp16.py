@@ -5,10 +5,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from graphs import ATC, FLOAT, INT64, save
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from small_graphs import ATC, FLOAT, INT64, om_of, run_om, save
+from omfiles import om_of, run_om
 
 LOWEST = np.finfo(np.float32).min  # what exporters write where a token is masked
 X = {"x": (FLOAT, ["n", 4])}

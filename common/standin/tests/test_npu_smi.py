@@ -47,12 +47,6 @@ def test_info_as_the_originals_call_it(run):
     assert (result.returncode, result.stdout, result.stderr) == (0, IDLE, "")
 
 
-def test_npu_ids_are_not_a_count(run):
-    text = run("npu-smi info -l").stdout
-    assert re.findall(r"NPU ID +: (\d+)\n\tChip Count +: (\d+)", text) == [("0", "2"), ("32768", "1")]
-    assert re.search(r"Total Count +: 2", text)
-
-
 def test_mapping(run):
     """The table that a script reads logic ids and the chip's name from; MCUs have no logic id."""
     header, *rows = run("npu-smi info -m").stdout.splitlines()
@@ -109,9 +103,3 @@ def test_a_planted_file_that_is_no_list_of_chips(chips, plant):
 def test_refusals(arguments, words, run):
     result = run(f"npu-smi {arguments}")
     assert result.returncode == 1 and words in result.stdout
-
-
-@pytest.mark.parametrize("arguments", ["", "-h", "--help", "-v"])
-def test_usage(arguments, run):
-    result = run(f"npu-smi {arguments}")
-    assert result.returncode == 0 and "npu-smi" in result.stdout

@@ -1,10 +1,13 @@
-"""Small ONNX models for the tests, built node by node, and the command that compiles them."""
+"""Small ONNX models, built node by node, and sample files to run them on."""
+from pathlib import Path
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 FIRST = "ATC start working now, please wait for a moment."
 SUCCESS = "ATC run success, welcome to the next use."
+FAILED = "ATC run failed, Please check the detail log, Try 'atc --help' for more information"
 ATC = "atc --framework=5 --model=m.onnx --output=m --soc_version=Ascend310P3"
 IDS = '--input_shape="ids:1,50;mask:1,50"'
 DYNAMIC = '--input_shape="ids:1,-1;mask:1,-1"'
@@ -42,21 +45,24 @@ def tagger(path, inputs=("ids", "mask"), shape=("batch", 50), kind=INT64, opset=
          {name: (kind, shape) for name in inputs}, {"scores": (FLOAT, shape)}, {"half": np.float32(0.5)}, opset)
 
 
-def om_of(path):
-    """Read an om."""
-    from standin import om
 
-    return om.read(path)
+def summing(path, inputs, kind=INT64):
+    """Write a model with one output, float32 of the inputs' shape: the sum of the inputs, weighted 1, 10, 100 ...
+
+    So an answer tells which file went into which input. A word in the inputs' shapes is an open axis.
+    """
+    nodes, weights = [], {}
+    for index, name in enumerate(inputs):
+        weights[f"w{index}"] = np.float32(10**index)
+        nodes += [("Cast", name, f"{name}_f", f"cast{index}", {"to": FLOAT}), ("Mul", f"{name}_f w{index}", f"t{index}", f"weigh{index}")]
+    nodes.append(("Sum", " ".join(f"t{index}" for index in range(len(inputs))), "total", "last"))
+    save(path, nodes, {name: (kind, shape) for name, shape in inputs.items()}, {"total": (FLOAT, next(iter(inputs.values())))}, weights, 13)
 
 
-def run_om(path, level=None, **feeds):
-    """Run an om's graph on ONNX Runtime, with the options of its precision; return the outputs."""
-    import onnxruntime
-
-    from standin import fp16
-
-    model = om_of(path)
-    options = fp16.session_options_for(model.precision)
-    if level is not None:
-        options.graph_optimization_level = level
-    return onnxruntime.InferenceSession(model.graph, options, ["CPUExecutionProvider"]).run(None, feeds)
+def samples(folder: Path, count, shape, dtype="int64", name="data_{}.npy", start=0):
+    """Write `count` files; the i-th is filled with start + i. The suffix of `name` says .npy or .bin."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        array = np.full(shape, start + index, dtype)
+        path = folder / name.format(index)
+        np.save(path, array) if path.suffix == ".npy" else array.tofile(path)
