@@ -1,0 +1,219 @@
+"""python -m npukit cluster plan|submit|jobs|collect|cancel|check, which the Makefile calls; job and ended are called inside jobs.
+
+What to submit is read from the environment, as the Makefile exports it: MODEL BS PROFILE SOC STANDIN CLUSTER SITE MAX_NPUS
+SUBMISSION, and what it hands on; nothing is pasted into a shell.
+"""
+import argparse
+import importlib
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+from npukit.cluster import job, plan, records, site, texts
+from npukit.errors import JobFailed, UserError
+from npukit.files import aside, write_text
+
+CLUSTERS = ("slurm", "kubernetes", "volcano")
+
+
+def main(arguments: list[str]) -> int | None:
+    verbs = {"plan": show_plan, "submit": submit, "jobs": jobs, "collect": collect, "cancel": cancel, "check": check,
+             "job": run_job, "ended": end_job}
+    parser = argparse.ArgumentParser(prog="npukit cluster", description=__doc__)
+    parser.add_argument("verb", choices=verbs)
+    parser.add_argument("--plan", type=Path, help="plan.json of a submission; else the environment says which")
+    parser.add_argument("--group")
+    parser.add_argument("--index", type=int, default=0)
+    parser.add_argument("--code", type=int, default=0)
+    args = parser.parse_args(arguments)
+    return verbs[args.verb](args)
+
+
+def backend(cluster: str):
+    """Return the module of a scheduler."""
+    if cluster not in CLUSTERS:
+        raise UserError(f"CLUSTER='{cluster}'; it is one of {', '.join(CLUSTERS)}")
+    return importlib.import_module(f"npukit.cluster.{cluster}")
+
+
+# --- On the login node ---------------------------------------------------------------------------------------------------------------
+
+
+def wanted() -> plan.Plan:
+    """Return the plan that the environment asks for."""
+    ask = os.environ.get
+    root, cluster = Path(ask("ROOT", "")), ask("CLUSTER", "")
+    backend(cluster)
+    profile = site.read(Path(ask("SITE")) if ask("SITE") else None)
+    limit = ask("MAX_NPUS") or None
+    if limit is not None and not (limit.isdecimal() and int(limit) > 0):
+        raise UserError(f"MAX_NPUS='{limit}'; it is a whole number from 1, or is not set")
+    sizes = plan.requested(root, ask("MODEL", "").split(), ask("BS", ""), ask("PROFILE", ""))
+    variables = {name: ask(name, "") for name in ("PROFILE", "SOC", "STANDIN", "DATA", "OUT_ROOT", "VENV")}
+    variables |= {name: ask(name) for name in ask("HANDED_ON", "").split() if ask(name)}
+    for name, given in (variables | {"ROOT": str(root)}).items():
+        texts.printable(given, name)
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    return plan.Plan(name, cluster, str(root), f"{variables['OUT_ROOT']}/jobs/{name}", variables, profile,
+                     plan.graph(sizes, int(limit) if limit else None), int(limit) if limit else None)
+
+
+def show_plan(args) -> None:
+    """Print the graph and every job text; nothing is written or submitted."""
+    made = wanted()
+    scheduler = backend(made.cluster)
+    print(plan.described(made))
+    print("\nmake submit does this:\n" + "\n".join(f"  {step}" for step in scheduler.steps(made)))
+    for name, text in scheduler.job_texts(made).items():
+        print(f"\n--- {name} {'-' * max(3, 100 - len(name))}\n{text}", end="")
+
+
+def submit(args) -> None:
+    """Write the job texts and hand them to the scheduler."""
+    made = wanted()
+    scheduler = backend(made.cluster)
+    if missing := [program for program in scheduler.PROGRAMS if shutil.which(program) is None]:
+        raise UserError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing on this machine; make submit "
+                        f"CLUSTER={made.cluster} runs where {made.cluster}'s commands are, such as a login node; make plan needs none")
+    place = Path(made.folder)
+    with aside(place) as new:
+        for name in ("tasks", "logs"):
+            (new / name).mkdir(parents=True)
+        write_text(new / "plan.json", plan.dumped(made))
+        for name, text in scheduler.job_texts(made).items():
+            write_text(new / name, text)
+    scheduler.submit(made)
+    print(f"{len(made.tasks())} jobs submitted to {made.cluster} as {made.id}; texts, logs and records are in {place}\n"
+          f"make jobs shows how they are, make collect the table, make cancel ends them")
+
+
+def chosen(args) -> plan.Plan:
+    """Return the submission that --plan or SUBMISSION names, else the newest."""
+    if args.plan:
+        return plan.load(args.plan)
+    place, name = Path(os.environ.get("OUT_ROOT", "out")) / "jobs", os.environ.get("SUBMISSION", "")
+    found = sorted(path.parent.name for path in place.glob("*/plan.json"))
+    if not found or (name and name not in found):
+        raise UserError(f"there is no submission {name or ''} in {place}; " + (f"there are: {' '.join(found)}" if found else "make submit makes one"))
+    return plan.load(place / (name or found[-1]) / "plan.json")
+
+
+def jobs(args) -> None:
+    """Print the state of every job of a submission, with the reason where one failed or was not run."""
+    made = chosen(args)
+    rows = list(summary(made).items())
+    width = max(len(name) for name, _ in rows)
+    print(f"{made.id} on {made.cluster}\n" + "\n".join(f"{name.ljust(width)}  {text}" for name, text in rows))
+
+
+def summary(made: plan.Plan) -> dict[str, str]:
+    """Return for each task what it wrote, else what the scheduler says, else why it will not run."""
+    scheduler = backend(made.cluster)
+    live, told = scheduler.states(made), {}
+    lost: dict[str, str] = {}  # tasks that will not run, or did not succeed, with the task at the root of it
+    for task in made.tasks():
+        record = records.read(made, task.name)
+        state = record["state"] if record else None
+        cause = next((lost[name] for name in task.after if name in lost), None) if task.goals else None
+        if state in records.FINAL:
+            told[task.name] = sentence(record)
+        elif task.name in live:
+            told[task.name] = live[task.name] + attempts(record)
+        elif cause:
+            told[task.name] = f"not run: {cause}"
+        elif records.cancelled(made).exists():
+            told[task.name] = "cancelled"
+        else:
+            word = scheduler.last_word(made, task)
+            told[task.name] = f"ended by the scheduler without a word{f' ({word})' if word else ''}{attempts(record)}"
+        if state != "done" and task.name not in live:
+            lost[task.name] = cause or f"{task.name} {told[task.name]}"
+    return told
+
+
+def sentence(record: dict) -> str:
+    last = record["attempts"][-1]
+    spent = f", {last['ended'] - last['started']:.0f} s on {last['host']}" + (f", NPU {last['device']}" if last["device"] else "")
+    tries = f", attempt {len(record['attempts'])}" if len(record["attempts"]) > 1 else ""
+    return f"done{spent}{tries}" if record["state"] == "done" else f"{record['state']} ({record['code']}): {record['reason']}{tries}"
+
+
+def attempts(record: dict | None) -> str:
+    """Return what became of the attempts before, for a task that waits or runs again."""
+    before = [attempt for attempt in record["attempts"] if attempt["state"] != "running"] if record else []
+    return f", after {len(before)} interrupted: {before[-1]['reason']}" if before else ""
+
+
+def collect(args) -> None:
+    """Print the table of a submission's reports and keep it, with copies of them, in <folder>/results; fail if one is missing or fails."""
+    from npukit import report
+
+    made = chosen(args)
+    backend(made.cluster).fetch(made)
+    paths = {task.name: plan.run_folder(made.variables, task.model, task.batch_size) / "postprocess" / "report.json"
+             for group in made.groups if group.kind == "report" for task in group.tasks}
+    fresh = {name: path for name, path in paths.items() if path.exists() and ours(made, name)}
+    reports = report.read(fresh.values())
+    if reports:
+        print(table := report.table(reports))
+        with aside(Path(made.folder) / "results") as new:
+            new.mkdir()
+            write_text(new / "table.txt", table + "\n")
+            for name, path in fresh.items():
+                shutil.copyfile(path, new / f"{name.replace('-report', '')}.json")
+    missing = [f"{name} has no report" for name in paths if name not in fresh]
+    failed = [f"{r['model']} at batch size {r['batch_size']} misses a bar" for r in reports if not r["passes"]]
+    if problems := missing + failed + report.disagreements(reports):
+        raise JobFailed("; ".join(problems) + ("; make jobs says why" if missing else ""))
+
+
+def ours(made: plan.Plan, task: str) -> bool:
+    """Return whether this submission has made, or found made, what the task makes."""
+    record = records.read(made, task)
+    return record is not None and record["state"] == "done"
+
+
+def cancel(args) -> None:
+    """End every job of a submission, and no other."""
+    made = chosen(args)
+    records.cancelled(made).touch()
+    backend(made.cluster).cancel(made)
+    print(f"the jobs of {made.id} are cancelled; what is done stays in {made.variables['OUT_ROOT']}")
+
+
+def check(args) -> None:
+    """Print the checklist of what the site must have set up; fail if something is missing."""
+    from npukit.cluster import checks
+
+    cluster = os.environ.get("CLUSTER", "")
+    backend(cluster)
+    profile = site.read(Path(os.environ["SITE"]) if os.environ.get("SITE") else None)
+    rows = checks.rows(cluster, profile)
+    for name, ok, mend in rows:
+        print(f"{'ok   ' if ok else 'wrong'}  {name}" + ("" if ok else f": {mend}"))
+    if wrong := [name for name, ok, _ in rows if not ok]:
+        raise JobFailed(f"{len(wrong)} of {len(rows)} things are not set up")
+
+
+# --- Inside a job --------------------------------------------------------------------------------------------------------------------
+
+
+def run_job(args) -> int:
+    """Run a task of a submission and exit with the code of the house."""
+    made, scheduler, task = task_of(args)
+    device = job.device(os.environ, scheduler.devices, scheduler.DEVICE_NUMBERS_RESTART) if made.group(args.group).npu else None
+    return job.run(made, task, scheduler.own_name(), device)
+
+
+def end_job(args) -> int:
+    """Say how the step of a task ended; asks the scheduler for another attempt where the infrastructure failed."""
+    made, scheduler, task = task_of(args)
+    return scheduler.ended(made, task, args.code)
+
+
+def task_of(args):
+    made = plan.load(args.plan)
+    scheduler, tasks = backend(made.cluster), made.group(args.group).tasks
+    return made, scheduler, scheduler.pick(tasks, args.index)
