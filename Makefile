@@ -92,8 +92,8 @@ SUBMISSION ?=
 cluster := plan submit jobs collect cancel
 ROOT := $(root)
 HANDED_ON := $(handed_on)
-$(foreach v,ROOT CLUSTER SITE MAX_NPUS SUBMISSION MODEL BS PROFILE SOC STANDIN DATA OUT_ROOT VENV HANDED_ON $(handed_on),\
-	$(eval $(cluster): export $v := $$($v)))
+$(foreach v,ROOT CLUSTER SITE MAX_NPUS SUBMISSION MODEL BS PROFILE SOC STANDIN DATA OUT_ROOT VENV HANDED_ON \
+	$(foreach v,$(handed_on),$(if $(value $v),$v)),$(eval $(cluster): export $v := $$($v)))
 .PHONY: $(cluster)
 plan: ## the jobs that `submit` would submit, their texts, and what they will cost; CLUSTER=slurm, kubernetes or volcano
 submit: ## MODEL x BS as jobs of a shared cluster; MAX_NPUS= at a time, SITE= describes the site

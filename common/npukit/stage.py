@@ -9,6 +9,7 @@ The folder then also holds
 A killed stage leaves a hidden folder that the next run removes; a failed one leaves <folder>.failed to look into.
 """
 import datetime
+import functools
 import json
 import os
 import re
@@ -37,7 +38,8 @@ def run_shared(into: Path, command: list[str], versions: str = "", **options) ->
     options  as run takes them
     """
     before = made(into)
-    with hold(into.parent / ".locks" / into.name, lambda owner: print(f"waiting for {owner}, which makes {into}", flush=True)):
+    tell = functools.cache(lambda owner: print(f"waiting for {owner}, which makes {into}", flush=True))  # once for each
+    with hold(into.parent / ".locks" / into.name, tell):
         if made(into) != before and (into / "command").read_text() == key(command, versions):
             print(f"{'':7}    {into}, made by another job meanwhile", flush=True)
             return

@@ -12,12 +12,13 @@ STANDIN = ROOT / "common" / "standin"
 GROUND = {"errors", "files", "command"}
 ROOMS = {  # module of npukit: (modules it may import, third-party packages it may import)
     "__init__": (set(), set()),
-    "__main__": ({"command", "errors", "stage", "ragged", "report", "assets", "device", "why"}, set()),
+    "__main__": ({"command", "errors", "stage", "ragged", "report", "assets", "device", "why", "cluster"}, set()),
     "errors": (set(), set()),
     "command": ({"errors"}, {"tqdm"}),
     "files": ({"errors"}, set()),
     "samples": (GROUND, {"numpy"}),
-    "stage": ({"errors", "device"}, set()),
+    "stage": ({"errors", "device", "files", "locks"}, set()),
+    "locks": (set(), set()),
     "device": ({"errors"}, set()),
     "why": (set(), set()),
     "training": (GROUND, {"torch"}),
@@ -70,6 +71,13 @@ def test_graph_surgery_stays_in_its_room(path):
     inside = {"graph"} if {name for name in library_modules(names)} & {"graph"} else set()
     assert library_modules(names) - inside <= {"errors", "files", "fidelity"}
     assert third_party(names) <= {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "onnxsim"}
+
+
+@pytest.mark.parametrize("path", sorted((NPUKIT / "cluster").glob("*.py")), ids=lambda path: path.name)
+def test_the_cluster_needs_nothing_but_python(path):
+    names = imported(path)
+    assert library_modules(names) <= {"cluster", "errors", "files"} | ({"report"} if path.name == "main.py" else set())
+    assert not third_party(names)
 
 
 @pytest.mark.parametrize("module", ROOMS)

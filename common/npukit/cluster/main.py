@@ -121,10 +121,10 @@ def summary(made: plan.Plan) -> dict[str, str]:
             told[task.name] = sentence(record)
         elif task.name in live:
             told[task.name] = live[task.name] + attempts(record)
+        elif records.cancelled(made).exists() and (not cause or cause.endswith("cancelled")):
+            told[task.name] = "cancelled"
         elif cause:
             told[task.name] = f"not run: {cause}"
-        elif records.cancelled(made).exists():
-            told[task.name] = "cancelled"
         else:
             word = scheduler.last_word(made, task)
             told[task.name] = f"ended by the scheduler without a word{f' ({word})' if word else ''}{attempts(record)}"
@@ -137,7 +137,9 @@ def sentence(record: dict) -> str:
     last = record["attempts"][-1]
     spent = f", {last['ended'] - last['started']:.0f} s on {last['host']}" + (f", NPU {last['device']}" if last["device"] else "")
     tries = f", attempt {len(record['attempts'])}" if len(record["attempts"]) > 1 else ""
-    return f"done{spent}{tries}" if record["state"] == "done" else f"{record['state']} ({record['code']}): {record['reason']}{tries}"
+    if record["state"] in ("done", "cancelled"):
+        return f"done{spent}{tries}" if record["state"] == "done" else "cancelled"
+    return f"{record['state']} ({record['code']}): {record['reason']}{tries}"
 
 
 def attempts(record: dict | None) -> str:

@@ -18,7 +18,7 @@ PLACE = re.compile(r"@\{([a-z_]+)\}")
 def fill(name: str, values: dict) -> str:
     """Return the template <scheduler>/<file> with its values in place.
 
-    raises  UserError for a value with a line break or another character that cannot be seen
+    raises  UserError for a value with a line break, another character that cannot be seen, or a backslash
             KeyError for a place without a value, which is a mistake of ours
     """
     quote = quote_yaml if name.endswith(".yaml") else quote_shell
@@ -42,9 +42,10 @@ def quote_yaml(value) -> str:
 
 
 def printable(value, what: str) -> None:
-    """Raise UserError if a string, or one inside a list or a map, has a line break, a control or another invisible character."""
+    """Raise UserError if a string, or one inside a list or a map, has a line break, another invisible character or a backslash,
+    which Slurm takes for an escape even between quotes."""
     inside = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else []
     for item in inside:
         printable(item, what)
-    if isinstance(value, str) and not value.isprintable():
-        raise UserError(f"{what} = {value!r} has a character that cannot be printed; no name or path of a job may")
+    if isinstance(value, str) and ("\\" in value or not value.isprintable()):
+        raise UserError(f"{what} = {value!r} has a backslash or a character that cannot be printed; no name or path of a job may")
