@@ -1,4 +1,5 @@
 """The cluster jobs on a real Slurm: order, devices, faults. `apt-get install slurm-wlm munge`, as root, for device nodes are made."""
+import itertools
 import json
 import os
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from slurm import Slurm
-from toytree import SKIP, Tree
+from toytree import Tree
 
 ROOT = Path(__file__).parents[1]
 SITE = """
@@ -82,7 +83,7 @@ def never_two_on_one_device(submission: Submission) -> set[str]:
     for attempt in submission.attempts("infer"):
         used.setdefault(attempt["device"], []).append((attempt["started"], attempt["ended"]))
     for spans in used.values():
-        assert all(one[1] <= other[0] for one, other in zip(sorted(spans), sorted(spans)[1:]))
+        assert all(one[1] <= other[0] for one, other in itertools.pairwise(sorted(spans)))
     spans = []
     for job in submission.slurm.completed(f"npukit-{submission.id}-"):
         if "-infer" in job["Name"] and job["NodeList"] not in ("", "(null)"):
@@ -117,7 +118,7 @@ def test_two_models_three_batch_sizes_two_devices(slurm, tmp_path):
     for model in models:
         for n in (1, 4, 8):
             chain = [order[name] for name in (f"{model}-prepare", *(f"{model}-{kind}-bs{n}" for kind in ("compile", "infer", "report")))]
-            assert all(before["ended"] <= after["started"] for before, after in zip(chain, chain[1:]))
+            assert all(before["ended"] <= after["started"] for before, after in itertools.pairwise(chain))
     assert "NPU minutes: 0." in made.make("plan") and "for 6 of 6 infer jobs" in made.make("plan")
 
 
@@ -135,7 +136,6 @@ def undisturbed(tmp_path_factory) -> dict[str, dict]:
 def planted(place: Path) -> Tree:
     tree = Tree(place / "checkout")
     tree.plant()
-    assert SKIP
     return tree
 
 

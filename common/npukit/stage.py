@@ -28,7 +28,7 @@ from npukit.locks import hold
 
 # The device or its driver is gone or taken, whatever the tool at hand calls it (ascend_toolchain: dcmi, ACL runtime).
 INFRASTRUCTURE = re.compile(r"-8005\b|\b107001\b|\b507033\b|\b507899\b|dcmi module initialize failed|acl open device \d+ failed")
-TIMED = {"log.txt", "record.json", "outputs_summary.json"}  # files that tell times, which no two runs share
+OWN = {"log.txt", "record.json", "command", "outputs_summary.json"}  # files that tell of one run and its times
 TAIL = 15  # lines of a failed command's output that are shown where the rest is not
 
 
@@ -135,7 +135,7 @@ def verify(new: Path, into: Path) -> None:
 
 def contents(folder: Path) -> set[str]:
     """Return the files of a stage that two runs should make alike."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name not in TIMED}
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name not in OWN}
 
 
 def blame(status: int, failed: Path, show: bool) -> None:

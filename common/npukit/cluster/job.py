@@ -10,31 +10,42 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 from npukit.cluster import records
 from npukit.cluster.plan import Plan, Task
 from npukit.errors import UserError
 
 # Where a job's environment may name its devices, in the order in which it is asked.
-DEVICES = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "SLURM_JOB_GRES", "NPU_DEVICE_ORDINAL", "ASCEND_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES")
+DEVICES = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "SLURM_JOB_GRES", "NPU_DEVICE_ORDINAL", "ASCEND_VISIBLE_DEVICES",
+           "ASCEND_RT_VISIBLE_DEVICES")
 FAILED = re.compile(r"^make(?:\[\d+\])?: \*\*\* \[.*\] (?:Error (\d+)|[A-Z].*)$")
 REFUSED = re.compile(r"^\S+: \*\*\* (.*?)\.?  Stop\.$")
 PATIENCE = 20  # seconds between SIGTERM and SIGKILL for the stage at hand; Slurm's own KillWait is 30
 
 
-def run(plan: Plan, task: Task, job: str, device: str | None) -> int:
+def run(plan: Plan, task: Task, job: str, device: str | None, where: Path) -> int:
     """Run a task, write its record, and return the exit code of the house; 75 asks for another attempt.
 
     job     the scheduler's name for the job, for the record
     device  the NPU that an infer task runs on
+    where   the plan's file
     """
     record = records.begin(plan, task, job, device)
-    if problem := unmet(plan, task):
-        return ended(plan, record, *problem)
-    code, reason = watch(command(plan, task, device), plan)
-    if code == 75 and len(record["attempts"]) > plan.site.retries:
-        code, reason = 1, f"{reason}; given up after {len(record['attempts'])} attempts"
-    return ended(plan, record, code, reason)
+    tried, last = len(record["attempts"]), len(record["attempts"]) > plan.site.retries
+    if tried > plan.site.retries + 1:
+        return ended(plan, record, 1, f"{record['attempts'][-2]['reason']}; given up after {tried - 1} attempts")
+    code, reason = unmet(plan, task) or attempt(plan, task, device, where)
+    return ended(plan, record, *((1, f"{reason}; given up after {tried} attempts") if code == 75 and last else (code, reason)))
+
+
+def attempt(plan: Plan, task: Task, device: str | None, where: Path) -> tuple[int, str]:
+    """Run the task's commands one after another; return code and reason of the first that fails."""
+    for line in commands(plan, task, device, where):
+        code, reason = watch(line)
+        if code:
+            return code, reason
+    return 0, ""
 
 
 def unmet(plan: Plan, task: Task) -> tuple[int, str] | None:
@@ -56,23 +67,40 @@ def ended(plan: Plan, record: dict, code: int, reason: str) -> int:
     return code
 
 
-def command(plan: Plan, task: Task, device: str | None) -> list[str]:
-    """Return the front door's command line; with apptainer all of it runs in the image, with docker or podman what it starts."""
-    site = plan.site
+def commands(plan: Plan, task: Task, device: str | None, where: Path) -> list[list[str]]:
+    """Return the command lines of a task: the front door; before it, and after the table, object storage where the site has some.
+
+    With apptainer all of it runs in the image, with docker or podman what the front door starts.
+    """
+    store = plan.site.kubernetes
     if not task.goals:
-        return [sys.executable, "-m", "npukit", "cluster", "collect", "--plan", f"{plan.folder}/plan.json"]
+        table = [sys.executable, "-m", "npukit", "cluster", "collect", "--plan", str(where)]
+        models = " ".join(dict.fromkeys(model for model, _ in plan.runs()))
+        sizes = " ".join(str(size) for size in dict.fromkeys(size for _, size in plan.runs()))
+        return [table, *([front_door(plan, {"MODEL": models, "BS": sizes, "DEST": store.publish}, ["publish"])] if store.publish else [])]
+    settings = {"MODEL": task.model, "BS": str(task.batch_size or ""), "DEVICE": device or used_device(plan, task), "JOB": "1"}
+    fetch = [front_door(plan, {"MODEL": task.model, "MIRROR": store.mirror}, ["fetch"])] if store.mirror and not task.after else []
+    return [*fetch, front_door(plan, settings, task.goals)]
+
+
+def used_device(plan: Plan, task: Task) -> str:
+    """Return the device on which the task before ran; a stage is up to date with the device that it was run on."""
+    before = records.read(plan, task.after[0]) if task.after else None
+    return (before["attempts"][-1]["device"] if before else None) or ""
+
+
+def front_door(plan: Plan, settings: dict[str, str], goals) -> list[str]:
+    site = plan.site
     engine = "none" if site.engine == "apptainer" else site.engine
-    settings = plan.variables | {"MODEL": task.model, "ENGINE": engine, "JOB": "1"}
-    settings |= {"BS": str(task.batch_size)} if task.batch_size else {}
-    settings |= {"DEVICE": device} if device is not None else {}
-    make = ["make", "-C", plan.root, *(f"{name}={value}" for name, value in settings.items() if value), *task.goals]
+    settings = plan.variables | {"ENGINE": engine} | settings
+    make = ["make", "-C", plan.root, *(f"{name}={value}" for name, value in settings.items() if value), *goals]
     if site.engine != "apptainer":
         return make
     binds = [f"--bind={path}" for path in (plan.root, plan.variables["DATA"], plan.variables["OUT_ROOT"])]
     return ["apptainer", "exec", *binds, site.image, *make]
 
 
-def watch(line: list[str], plan: Plan) -> tuple[int, str]:
+def watch(line: list[str]) -> tuple[int, str]:
     """Run a command in a session of its own, print what it prints, and return its meaning: code of the house and reason.
 
     SIGTERM ends it, and what it started; whatever came of it then counts as interrupted, unless it ended well.

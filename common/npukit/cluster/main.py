@@ -4,18 +4,17 @@ What to submit is read from the environment, as the Makefile exports it: MODEL B
 SUBMISSION, and what it hands on; nothing is pasted into a shell.
 """
 import argparse
-import importlib
 import os
 import secrets
 import shutil
 import time
 from pathlib import Path
 
-from npukit.cluster import job, plan, records, site, texts
-from npukit.errors import JobFailed, UserError
+from npukit.cluster import job, kubernetes, plan, records, site, slurm, texts, volcano
+from npukit.errors import JobFailed, NpukitError, UserError
 from npukit.files import aside, write_text
 
-CLUSTERS = ("slurm", "kubernetes", "volcano")
+CLUSTERS = {"slurm": slurm.Slurm, "kubernetes": kubernetes.Kubernetes, "volcano": volcano.Volcano}
 
 
 def main(arguments: list[str]) -> int | None:
@@ -31,11 +30,15 @@ def main(arguments: list[str]) -> int | None:
     return verbs[args.verb](args)
 
 
-def backend(cluster: str):
-    """Return the module of a scheduler."""
+def known(cluster: str) -> str:
     if cluster not in CLUSTERS:
         raise UserError(f"CLUSTER='{cluster}'; it is one of {', '.join(CLUSTERS)}")
-    return importlib.import_module(f"npukit.cluster.{cluster}")
+    return cluster
+
+
+def scheduler_of(made: plan.Plan):
+    """Return the submission as its scheduler knows it."""
+    return CLUSTERS[made.cluster](made)
 
 
 # --- On the login node ---------------------------------------------------------------------------------------------------------------
@@ -44,8 +47,7 @@ def backend(cluster: str):
 def wanted() -> plan.Plan:
     """Return the plan that the environment asks for."""
     ask = os.environ.get
-    root, cluster = Path(ask("ROOT", "")), ask("CLUSTER", "")
-    backend(cluster)
+    root, cluster = Path(ask("ROOT", "")), known(ask("CLUSTER", ""))
     profile = site.read(Path(ask("SITE")) if ask("SITE") else None)
     limit = ask("MAX_NPUS") or None
     if limit is not None and not (limit.isdecimal() and int(limit) > 0):
@@ -55,7 +57,7 @@ def wanted() -> plan.Plan:
     variables |= {name: ask(name) for name in ask("HANDED_ON", "").split() if ask(name)}
     for name, given in (variables | {"ROOT": str(root)}).items():
         texts.printable(given, name)
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     return plan.Plan(name, cluster, str(root), f"{variables['OUT_ROOT']}/jobs/{name}", variables, profile,
                      plan.graph(sizes, int(limit) if limit else None), int(limit) if limit else None)
 
@@ -63,17 +65,17 @@ def wanted() -> plan.Plan:
 def show_plan(args) -> None:
     """Print the graph and every job text; nothing is written or submitted."""
     made = wanted()
-    scheduler = backend(made.cluster)
+    scheduler = scheduler_of(made)
     print(plan.described(made))
-    print("\nmake submit does this:\n" + "\n".join(f"  {step}" for step in scheduler.steps(made)))
-    for name, text in scheduler.job_texts(made).items():
+    print("\nmake submit does this:\n" + "\n".join(f"  {step}" for step in scheduler.steps()))
+    for name, text in scheduler.job_texts().items():
         print(f"\n--- {name} {'-' * max(3, 100 - len(name))}\n{text}", end="")
 
 
 def submit(args) -> None:
     """Write the job texts and hand them to the scheduler."""
     made = wanted()
-    scheduler = backend(made.cluster)
+    scheduler = scheduler_of(made)
     if missing := [program for program in scheduler.PROGRAMS if shutil.which(program) is None]:
         raise UserError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing on this machine; make submit "
                         f"CLUSTER={made.cluster} runs where {made.cluster}'s commands are, such as a login node; make plan needs none")
@@ -82,9 +84,13 @@ def submit(args) -> None:
         for name in ("tasks", "logs"):
             (new / name).mkdir(parents=True)
         write_text(new / "plan.json", plan.dumped(made))
-        for name, text in scheduler.job_texts(made).items():
+        for name, text in scheduler.job_texts().items():
             write_text(new / name, text)
-    scheduler.submit(made)
+    try:
+        scheduler.submit()
+    except NpukitError:
+        shutil.rmtree(place)
+        raise
     print(f"{len(made.tasks())} jobs submitted to {made.cluster} as {made.id}; texts, logs and records are in {place}\n"
           f"make jobs shows how they are, make collect the table, make cancel ends them")
 
@@ -96,13 +102,15 @@ def chosen(args) -> plan.Plan:
     place, name = Path(os.environ.get("OUT_ROOT", "out")) / "jobs", os.environ.get("SUBMISSION", "")
     found = sorted(path.parent.name for path in place.glob("*/plan.json"))
     if not found or (name and name not in found):
-        raise UserError(f"there is no submission {name or ''} in {place}; " + (f"there are: {' '.join(found)}" if found else "make submit makes one"))
+        others = f"there are: {' '.join(found)}" if found else "make submit makes one"
+        raise UserError(f"there is no submission {name}{' ' * bool(name)}in {place}; {others}")
     return plan.load(place / (name or found[-1]) / "plan.json")
 
 
 def jobs(args) -> None:
     """Print the state of every job of a submission, with the reason where one failed or was not run."""
     made = chosen(args)
+    scheduler_of(made).fetch()
     rows = list(summary(made).items())
     width = max(len(name) for name, _ in rows)
     print(f"{made.id} on {made.cluster}\n" + "\n".join(f"{name.ljust(width)}  {text}" for name, text in rows))
@@ -110,8 +118,8 @@ def jobs(args) -> None:
 
 def summary(made: plan.Plan) -> dict[str, str]:
     """Return for each task what it wrote, else what the scheduler says, else why it will not run."""
-    scheduler = backend(made.cluster)
-    live, told = scheduler.states(made), {}
+    scheduler = scheduler_of(made)
+    live, told = scheduler.states(), {}
     lost: dict[str, str] = {}  # tasks that will not run, or did not succeed, with the task at the root of it
     for task in made.tasks():
         record = records.read(made, task.name)
@@ -119,16 +127,16 @@ def summary(made: plan.Plan) -> dict[str, str]:
         cause = next((lost[name] for name in task.after if name in lost), None) if task.goals else None
         if state in records.FINAL:
             told[task.name] = sentence(record)
-        elif task.name in live:
-            told[task.name] = live[task.name] + attempts(record)
         elif records.cancelled(made).exists() and (not cause or cause.endswith("cancelled")):
             told[task.name] = "cancelled"
         elif cause:
             told[task.name] = f"not run: {cause}"
+        elif task.name in live:
+            told[task.name] = live[task.name] + attempts(record)
         else:
-            word = scheduler.last_word(made, task)
+            word = scheduler.last_word(task)
             told[task.name] = f"ended by the scheduler without a word{f' ({word})' if word else ''}{attempts(record)}"
-        if state != "done" and task.name not in live:
+        if state != "done" and (cause or task.name not in live):
             lost[task.name] = cause or f"{task.name} {told[task.name]}"
     return told
 
@@ -153,9 +161,8 @@ def collect(args) -> None:
     from npukit import report
 
     made = chosen(args)
-    backend(made.cluster).fetch(made)
-    paths = {task.name: plan.run_folder(made.variables, task.model, task.batch_size) / "postprocess" / "report.json"
-             for group in made.groups if group.kind == "report" for task in group.tasks}
+    scheduler_of(made).fetch()
+    paths = {f"{model}-report-bs{size}": plan.report_file(made, model, size) for model, size in made.runs()}
     fresh = {name: path for name, path in paths.items() if path.exists() and ours(made, name)}
     reports = report.read(fresh.values())
     if reports:
@@ -181,7 +188,7 @@ def cancel(args) -> None:
     """End every job of a submission, and no other."""
     made = chosen(args)
     records.cancelled(made).touch()
-    backend(made.cluster).cancel(made)
+    scheduler_of(made).cancel()
     print(f"the jobs of {made.id} are cancelled; what is done stays in {made.variables['OUT_ROOT']}")
 
 
@@ -189,8 +196,7 @@ def check(args) -> None:
     """Print the checklist of what the site must have set up; fail if something is missing."""
     from npukit.cluster import checks
 
-    cluster = os.environ.get("CLUSTER", "")
-    backend(cluster)
+    cluster = known(os.environ.get("CLUSTER", ""))
     profile = site.read(Path(os.environ["SITE"]) if os.environ.get("SITE") else None)
     rows = checks.rows(cluster, profile)
     for name, ok, mend in rows:
@@ -205,17 +211,20 @@ def check(args) -> None:
 def run_job(args) -> int:
     """Run a task of a submission and exit with the code of the house."""
     made, scheduler, task = task_of(args)
-    device = job.device(os.environ, scheduler.devices, scheduler.DEVICE_NUMBERS_RESTART) if made.group(args.group).npu else None
-    return job.run(made, task, scheduler.own_name(), device)
+    device = job.device(os.environ, scheduler.devices, scheduler.numbers_restart) if made.group(args.group).npu else None
+    try:
+        return job.run(made, task, scheduler.own_name(), device, args.plan)
+    finally:
+        scheduler.finish(task)
 
 
 def end_job(args) -> int:
     """Say how the step of a task ended; asks the scheduler for another attempt where the infrastructure failed."""
-    made, scheduler, task = task_of(args)
-    return scheduler.ended(made, task, args.code)
+    _, scheduler, task = task_of(args)
+    return scheduler.ended(task, args.code)
 
 
 def task_of(args):
     made = plan.load(args.plan)
-    scheduler, tasks = backend(made.cluster), made.group(args.group).tasks
-    return made, scheduler, scheduler.pick(tasks, args.index)
+    scheduler = scheduler_of(made)
+    return made, scheduler, scheduler.pick(made.group(args.group).tasks, args.index)

@@ -71,6 +71,10 @@ class Plan:
     def tasks(self) -> list[Task]:
         return [task for group in self.groups for task in group.tasks]
 
+    def runs(self) -> list[tuple[str, int]]:
+        """Return model and batch size of every report."""
+        return [(task.model, task.batch_size) for group in self.groups if group.kind == "report" for task in group.tasks]
+
     def group(self, name: str) -> Group:
         return next(group for group in self.groups if group.name == name)
 
@@ -154,21 +158,22 @@ def without_none(values: dict) -> dict:
 # --- What it will cost ---------------------------------------------------------------------------------------------------------------
 
 
-def run_folder(variables: dict[str, str], model: str, batch_size: int) -> Path:
-    """Return out/<chip>/<profile>/<model>/bs<N>."""
-    twin = "-standin" if variables.get("STANDIN") and variables["SOC"] != "cpu" else ""
-    return Path(variables["OUT_ROOT"]) / f"{variables['SOC']}{twin}" / variables["PROFILE"] / model / f"bs{batch_size}"
+def report_file(plan: Plan, model: str, batch_size: int) -> Path:
+    """Return out/<chip>/<profile>/<model>/bs<N>/postprocess/report.json."""
+    given = plan.variables
+    chip = given["SOC"] + ("-standin" if given.get("STANDIN") and given["SOC"] != "cpu" else "")
+    return Path(given["OUT_ROOT"]) / chip / given["PROFILE"] / model / f"bs{batch_size}" / "postprocess" / "report.json"
 
 
 def npu_minutes(plan: Plan) -> dict[str, float | None]:
     """Return the minutes that each infer task will hold its NPU, as the last report of the same run says; None without a report."""
-    return {task.name: seconds / 60 if (seconds := last_seconds(plan.variables, task)) is not None else None
+    return {task.name: seconds / 60 if (seconds := last_seconds(plan, task)) is not None else None
             for group in plan.groups if group.npu for task in group.tasks}
 
 
-def last_seconds(variables: dict[str, str], task: Task) -> float | None:
+def last_seconds(plan: Plan, task: Task) -> float | None:
     try:
-        spent = read_json(run_folder(variables, task.model, task.batch_size) / "postprocess" / "report.json")["provenance"]["seconds"]
+        spent = read_json(report_file(plan, task.model, task.batch_size))["provenance"]["seconds"]
         return spent["infer"] + spent["perf"]
     except (UserError, KeyError):
         return None

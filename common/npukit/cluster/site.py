@@ -11,7 +11,7 @@ KINDS = ("prepare", "compile", "infer", "report", "table")
 
 
 @dataclass(frozen=True)
-class Slurm:
+class SlurmSite:
     """The [slurm] table. partition is for CPU jobs, npu_partition for NPU jobs; None leaves the choice to Slurm."""
 
     partition: str | None = None
@@ -24,7 +24,7 @@ class Slurm:
 
 
 @dataclass(frozen=True)
-class Kubernetes:
+class KubernetesSite:
     """The [kubernetes] table, for Volcano as well."""
 
     namespace: str = "default"
@@ -32,8 +32,9 @@ class Kubernetes:
     queue: str = "default"
     resource: str = "huawei.com/Ascend310P"
     out_claim: str = "npukit-out"
-    data_claim: str = "npukit-data"
+    data_claim: str | None = None
     code: str = "/npukit"
+    python: str = "/opt/venv/bin/python"
     scratch: str = "8Gi"
     user: int = 1000
     group: int = 1000
@@ -57,8 +58,8 @@ class Site:
     retries: int = 3
     grace: int = 120
     minutes: dict = field(default_factory=lambda: {"prepare": 60, "compile": 120, "infer": 60, "report": 30, "table": 10})
-    slurm: Slurm = Slurm()
-    kubernetes: Kubernetes = Kubernetes()
+    slurm: SlurmSite = SlurmSite()
+    kubernetes: KubernetesSite = KubernetesSite()
 
 
 def read(path: Path | None) -> Site:
@@ -88,7 +89,7 @@ def filled(cls, values: dict, where: str):
 
 def value(default, given, where: str):
     """Return a given value if it is of the default's kind (a string where the default is None)."""
-    if isinstance(default, (Slurm, Kubernetes)):
+    if isinstance(default, (SlurmSite, KubernetesSite)):
         return filled(type(default), expect(dict, given, where), where)
     expect(str if default is None else type(default), given, where)
     printable(given, where)
