@@ -4,6 +4,7 @@
     sh corpus        where the released corpora are, else skipped with that reason
     sh npu           with STANDIN=1 behind each make: all but the chip
     sh hours         make -n: the commands are there
+    sh cluster       make -n: it runs where a scheduler is
     sh needs ...     make -n is answered in one sentence: what it needs is the reader's own
 Anything else in a fence is not a command.
 """
@@ -70,7 +71,7 @@ def test_the_commands_run(block: Block, clone: Path):
         pytest.skip("the released corpora are not beside the repository")
     if kind == "npu":
         script = re.sub(r"^make ", "make STANDIN=1 ", script, flags=re.M)
-    if kind in ("hours", "needs"):
+    if kind in ("hours", "needs", "cluster"):
         script = re.sub(r"^make ", "make -n ", script, flags=re.M)
     done = run(script, clone)
     if kind == "needs":

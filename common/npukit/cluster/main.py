@@ -136,7 +136,7 @@ def summary(made: plan.Plan) -> dict[str, str]:
         else:
             word = scheduler.last_word(task)
             told[task.name] = f"ended by the scheduler without a word{f' ({word})' if word else ''}{attempts(record)}"
-        if state != "done" and (cause or task.name not in live):
+        if state != "done" and (cause or state in records.FINAL or task.name not in live):
             lost[task.name] = cause or f"{task.name} {told[task.name]}"
     return told
 

@@ -191,8 +191,8 @@ def test_the_last_of_a_group_resumes_the_next(cluster, tmp_path, monkeypatch):
 
 def test_records_and_reports_come_back_without_the_volumes(tool, cluster, tmp_path):
     report = {"model": "a", "batch_size": 1}
-    word = {"task": "a-prepare", "state": "failed", "code": 2, "reason": "line 3 is short",
-            "attempts": [{"state": "failed", "code": 2, "reason": "line 3 is short", "host": "p1", "device": None, "started": 1, "ended": 2}]}
+    said = {"state": "failed", "code": 2, "reason": "line 3 is short"}
+    word = {"task": "a-prepare", **said, "attempts": [said | {"host": "p1", "device": None, "started": 1, "ended": 2}]}
 
     def pod(name, group, index, status):
         args = ["--group", group, "--index", "$(JOB_COMPLETION_INDEX)"]
