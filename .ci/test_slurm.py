@@ -47,6 +47,7 @@ class Submission:
         self.printed = self.make("submit")
         self.id = re.search(r"submitted to slurm as (\S+);", self.printed)[1]
         self.folder = Path(re.search(r"records are in (\S+)", self.printed)[1])
+        self.settings.append(f"SUBMISSION={self.id}")
 
     def make(self, goal: str, fails: bool = False) -> str:
         done = subprocess.run(["make", *self.settings, goal], cwd=self.root, env=self.environment, text=True, stdin=subprocess.DEVNULL,
@@ -273,6 +274,22 @@ def test_two_hundred_jobs_are_submitted_in_seconds(slurm, tmp_path):
         assert set(made.end(60).values()) == {"cancelled"}
     finally:
         slurm.ask("scontrol", "update", "PartitionName=chips", "State=UP")
+
+
+def test_the_same_twice_at_once_is_harmless(slurm, tmp_path, undisturbed):
+    tree = planted(tmp_path)
+    both = [Submission(slurm, tree.root, "MODEL=toy", "BS=1 2", "ENGINE=none") for _ in range(2)]
+    for made in both:
+        told = made.end()
+        assert all(text.startswith("done") for text in told.values()), told
+    assert reports(tree) == undisturbed and not list(tree.out.rglob(".*.new"))
+
+
+def test_this_slurm_passes_the_checklist(slurm):
+    line = [sys.executable, "-m", "npukit", "cluster", "check"]
+    given = {**os.environ, **slurm.environment, "CLUSTER": "slurm", "PYTHONPATH": str(ROOT / "common")}
+    done = subprocess.run(line, env=given, text=True, stdout=subprocess.PIPE)
+    assert done.returncode == 0 and "ok     nodes offer npu" in done.stdout, done.stdout
 
 
 NAMES = ["a'b", 'a"b', "a#b", "$(touch pwned)", "`touch pwned`", "a b; touch pwned", "%j", "--wrap=touch pwned", "ü"]
