@@ -64,7 +64,7 @@ $(info $(if $(engine),running in $(image) with $(engine),running on this machine
 endif
 
 # Inside a container `make` is a word, not $(MAKE): -n must print the job, not start it.
-handed_on = LOOP SEQ_LENS GEARS SAMPLE ROUTE RECIPE QUESTIONS INFER_TOOL ATC_FLAGS ON_BAD_INPUT V
+handed_on = LOOP SEQ_LENS GEARS SAMPLE ROUTE RECIPE QUESTIONS INFER_TOOL ATC_FLAGS ON_BAD_INPUT V JOB
 settings = BS='$(BS)' PROFILE=$(PROFILE) SOC=$(SOC) STANDIN=$(STANDIN) $(foreach v,$(handed_on),$(if $(value $v),$v='$($v)'))
 container = $(engine) run --rm --network none --user "$$(id -u):$$(id -g)" -v $(DATA):/npukit/data:ro -v $(OUT_ROOT):/npukit/out $(image)
 
@@ -82,6 +82,28 @@ batches = $(if $(filter all,$(BS)),*,$(BS))
 folder = $(OUT_ROOT)/$(SOC)$(if $(filter cpu,$(SOC)),,$(if $(STANDIN),-standin))/$(PROFILE)
 all: $(jobs) ## every stage of every model, then the table; fails if a gate does
 	@$(PYTHON) -m npukit results $(OUT_ROOT) --judge $(foreach m,$(MODEL),$(foreach n,$(batches),$(folder)/$m/bs$n/postprocess/report.json))
+
+# --- Cluster -------------------------------------------------------------------
+
+# The jobs are this front door again, on other machines; docs/ has a page a scheduler. What is asked for goes through the
+# environment and is quoted there.
+CLUSTER ?=
+SITE ?= $(wildcard $(root)/site.toml)
+MAX_NPUS ?=
+SUBMISSION ?=
+cluster := plan submit jobs collect cancel
+ROOT := $(root)
+HANDED_ON := $(handed_on)
+$(foreach v,ROOT CLUSTER SITE MAX_NPUS SUBMISSION MODEL BS PROFILE SOC STANDIN DATA OUT_ROOT VENV HANDED_ON \
+	$(foreach v,$(handed_on),$(if $(value $v),$v)),$(eval $(cluster): export $v := $$($v)))
+.PHONY: $(cluster)
+plan: ## the jobs that `submit` would submit, their texts, and what they will cost; CLUSTER=slurm, kubernetes or volcano
+submit: ## MODEL x BS as jobs of a shared cluster; MAX_NPUS= at a time, SITE= describes the site
+jobs: ## how the newest submission is, or SUBMISSION=
+collect: ## its reports and their table; fails if one is missing or fails
+cancel: ## end its jobs and no others
+$(cluster): $(VENV)/ready
+	@$(PYTHON) -m npukit cluster $@
 
 # --- Data, results, tests -----------------------------------------------------
 

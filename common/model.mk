@@ -60,6 +60,7 @@ MODIFY_ONNX ?=
 LIBRARY ?=
 POSTPROCESS_READS ?=
 V ?=
+JOB ?=
 
 include $(root)/common/python.mk
 
@@ -137,12 +138,13 @@ versions := $(strip $(file <$(VENV)/ready) $(if $(standin),,$(if $(cann),$(file 
 key = $(strip $(subst ',,$(subst ",,$(command_$1))) | $(versions))
 
 # Timings are the result. On the stand-in the device is this CPU, so whatever is timed runs alone and everything else
-# shares; on a chip only its own timings exclude each other.
+# shares; on a chip only its own timings exclude each other. In a JOB of a cluster processors and chips are the job's own, and
+# what must not be done twice is locked stage by stage, without flock, which other hosts may not see.
 locks := $(OUT_ROOT)/.locks
-share := $(if $(standin),flock -s $(locks)/cpu)
-alone := flock $(locks)/$(if $(standin),cpu,npu$(DEVICE))
+share := $(if $(JOB),,$(if $(standin),flock -s $(locks)/cpu))
+alone := $(if $(JOB),,flock $(locks)/$(if $(standin),cpu,npu$(DEVICE)))
 Q := $(if $(V),,@)
-stage = $(PYTHON) -m npukit stage --into $1 --versions '$(versions)' $(if $(V),--show )$3-- $(command_$2)
+stage = $(PYTHON) -m npukit stage --into $1 --versions '$(versions)' $(if $(V),--show )$(if $(JOB),--shared )$3-- $(command_$2)
 
 ifndef NPUKIT_LOCKED
 
@@ -152,8 +154,8 @@ goals := $(filter $(STAGES) all reports train clean,$(MAKECMDGOALS))
 .PHONY: $(STAGES) all reports train clean locked
 $(STAGES) all reports train clean: locked ;
 locked: $(VENV)/ready
-	@mkdir -p $(OUT) $(locks); exec 9>>$(locks)/$(subst /,-,$(OUT:$(OUT_ROOT)/%=%)); flock -n 9 || \
-		{ echo 'another make is at work on $(OUT); let it finish, or stop it' >&2; exit 2; }; \
+	@mkdir -p $(OUT) $(locks)$(if $(JOB),,; exec 9>>$(locks)/$(subst /,-,$(OUT:$(OUT_ROOT)/%=%)); flock -n 9 || \
+		{ echo 'another make is at work on $(OUT); let it finish, or stop it' >&2; exit 2; }); \
 	$(MAKE) NPUKIT_LOCKED=1 SOC=$(SOC) $(goals)
 
 else

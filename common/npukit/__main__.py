@@ -11,7 +11,7 @@ from npukit.errors import JobFailed, UserError
 def main() -> int | None:
     verbs = {verb.__name__.replace("_", "-"): verb for verb in (
         stage, batch, msame, merge, results, ledger, fetch, fetch_list, bundle, unbundle, publish, verify_published, soc, idle, why,
-        differences, first_light, facts)}
+        differences, first_light, facts, cluster)}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
@@ -26,10 +26,12 @@ def stage(parser, arguments) -> None:
     parser.add_argument("--versions", default="", help="of the tools; the stage is stale when they differ")
     parser.add_argument("--idle", type=int, metavar="DEVICE", help="refuse to run while anything else is on the device")
     parser.add_argument("--show", action="store_true", help="show what the command prints while it runs")
+    parser.add_argument("--shared", action="store_true", help="jobs on other hosts may run this very stage at the same time")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     args = parser.parse_args(arguments)
     command = args.command[args.command[:1] == ["--"]:]  # argparse hands the separator on
-    stage.run(args.into, command, versions=args.versions, idle=args.idle, show=args.show)
+    run_stage = stage.run_shared if args.shared else stage.run
+    run_stage(args.into, command, versions=args.versions, idle=args.idle, show=args.show)
 
 
 def batch(parser, arguments) -> None:
@@ -233,6 +235,11 @@ def facts(parser, arguments) -> None:
     args = parser.parse_args(arguments)
     for path in facts.take(args.tarball, args.root):
         print(path)
+def cluster(parser, arguments) -> int | None:
+    """Plan, submit and follow jobs of a shared cluster."""
+    from npukit.cluster import main
+
+    return main.main(arguments)
 
 
 run(main)

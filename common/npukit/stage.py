@@ -9,6 +9,7 @@ The folder then also holds
 A killed stage leaves a hidden folder that the next run removes; a failed one leaves <folder>.failed to look into.
 """
 import datetime
+import functools
 import json
 import os
 import re
@@ -22,10 +23,27 @@ from pathlib import Path
 
 from npukit.device import require_idle
 from npukit.errors import JobFailed, Unavailable
+from npukit.files import sha256
+from npukit.locks import hold
 
 # The device or its driver is gone or taken, whatever the tool at hand calls it (ascend_toolchain: dcmi, ACL runtime).
 INFRASTRUCTURE = re.compile(r"-8005\b|\b107001\b|\b507033\b|\b507899\b|dcmi module initialize failed|acl open device \d+ failed")
+OWN = {"log.txt", "record.json", "command", "outputs_summary.json"}  # files that tell of one run and its times
 TAIL = 15  # lines of a failed command's output that are shown where the rest is not
+
+
+def run_shared(into: Path, command: list[str], versions: str = "", **options) -> None:
+    """Run a stage that jobs on other hosts may be running too: one does, the others wait and find it made.
+
+    options  as run takes them
+    """
+    before = made(into)
+    tell = functools.cache(lambda owner: print(f"waiting for {owner}, which makes {into}", flush=True))  # once for each
+    with hold(into.parent / ".locks" / into.name, tell):
+        if made(into) != before and (into / "command").read_text() == key(command, versions):
+            print(f"{'':7}    {into}, made by another job meanwhile", flush=True)
+            return
+        run(into, command, versions, **options)
 
 
 def run(into: Path, command: list[str], versions: str = "", idle: int | None = None, show: bool = False) -> None:
@@ -44,6 +62,7 @@ def run(into: Path, command: list[str], versions: str = "", idle: int | None = N
         shutil.rmtree(left)
     new = into.with_name(f".{into.name}.{os.getpid()}.new")
     new.mkdir()
+    before = made(into)
     started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
     status = watch(command, new, show)
     seconds = time.monotonic() - began
@@ -51,16 +70,29 @@ def run(into: Path, command: list[str], versions: str = "", idle: int | None = N
         blame(status, publish(new, into.with_name(f"{into.name}.failed")), show)
     record = {"command": shlex.join(command), "started": started.isoformat(timespec="seconds"), "seconds": seconds}
     (new / "record.json").write_text(json.dumps(record, indent=1) + "\n")
-    (new / "command").write_text(f"{without_quotes(' '.join(command))} | {versions}")
-    publish(new, into)
+    (new / "command").write_text(key(command, versions))
+    if made(into) == before:
+        publish(new, into)
+    else:  # whoever held the lock was taken for dead and was not
+        verify(new, into)
     shutil.rmtree(into.with_name(f"{into.name}.failed"), ignore_errors=True)
     if not show:
         print(f"{seconds:7.1f} s  {into}", flush=True)
 
 
-def without_quotes(line: str) -> str:
-    """Return the command line as common/model.mk compares it: make sees the quotes that the shell has taken away here."""
-    return line.replace("'", "").replace('"', "")
+def key(command: list[str], versions: str) -> str:
+    """Return command and versions as common/model.mk compares them: make sees the quotes that the shell has taken away here."""
+    line = " ".join(command).replace("'", "").replace('"', "")
+    return f"{line} | {versions}"
+
+
+def made(into: Path) -> tuple[int, int] | None:
+    """Return what tells this making of a stage from every other, None where it is not made."""
+    try:
+        stat = (into / "record.json").stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def watch(command: list[str], folder: Path, show: bool) -> int:
@@ -89,6 +121,21 @@ def publish(new: Path, into: Path) -> Path:
     if into.exists():
         shutil.rmtree(into)
     return new.rename(into)
+
+
+def verify(new: Path, into: Path) -> None:
+    """Keep what another job has put in place while this one ran, and make sure that both made the same; times may differ."""
+    differing = [name for name in sorted(contents(new) | contents(into))
+                 if not ((new / name).is_file() and (into / name).is_file() and sha256(new / name) == sha256(into / name))]
+    shutil.rmtree(new)
+    if differing:
+        raise JobFailed(f"{into} was made twice at the same time, and {', '.join(differing[:3])} differ; the first is kept. "
+                        "Remove it and run make again")
+
+
+def contents(folder: Path) -> set[str]:
+    """Return the files of a stage that two runs should make alike."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name not in OWN}
 
 
 def blame(status: int, failed: Path, show: bool) -> None:

@@ -5,6 +5,7 @@
     sh npu           with STANDIN=1 behind each make: all but the chip
     sh light         make -n with STANDIN=1 behind each make: what takes a chip and an hour
     sh hours         make -n: the commands are there
+    sh cluster       make -n: it runs where a scheduler is
     sh needs ...     make -n is answered in one sentence: what it needs is the reader's own
 Anything else in a fence is not a command.
 """
@@ -73,7 +74,7 @@ def test_the_commands_run(block: Block, clone: Path):
         script = re.sub(r"^make ", "make STANDIN=1 ", script, flags=re.M)
     if kind == "light":
         script = re.sub(r"^make ", "make -n STANDIN=1 ", script, flags=re.M)
-    if kind in ("hours", "needs"):
+    if kind in ("hours", "needs", "cluster"):
         script = re.sub(r"^make ", "make -n ", script, flags=re.M)
     done = run(script, clone)
     if kind == "needs":

@@ -13,12 +13,13 @@ GROUND = {"errors", "files", "command"}
 ROOMS = {  # module of npukit: (modules it may import, third-party packages it may import)
     "__init__": (set(), set()),
     "__main__": ({"command", "errors", "files", "stage", "ragged", "report", "performance", "assets", "fetch", "bundle", "publish",
-                  "stores", "device", "why", "differences", "first_light", "first_light_report", "facts"}, set()),
+                  "stores", "device", "why", "differences", "first_light", "first_light_report", "facts", "cluster"}, set()),
     "errors": (set(), set()),
     "command": ({"errors"}, {"tqdm"}),
     "files": ({"errors"}, set()),
     "samples": (GROUND, {"numpy"}),
-    "stage": ({"errors", "device"}, set()),
+    "stage": ({"errors", "device", "files", "locks"}, set()),
+    "locks": (set(), set()),
     "device": ({"errors"}, set()),
     "why": (set(), set()),
     "training": (GROUND, {"torch"}),
@@ -86,6 +87,13 @@ def test_graph_surgery_stays_in_its_room(path):
     inside = {"graph"} if {name for name in library_modules(names)} & {"graph"} else set()
     assert library_modules(names) - inside <= {"errors", "files", "fidelity"}
     assert third_party(names) <= {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "onnxsim"}
+
+
+@pytest.mark.parametrize("path", sorted((NPUKIT / "cluster").glob("*.py")), ids=lambda path: path.name)
+def test_the_cluster_needs_nothing_but_python(path):
+    names = imported(path)
+    assert library_modules(names) <= {"cluster", "errors", "files"} | ({"report"} if path.name == "main.py" else set())
+    assert not third_party(names)
 
 
 @pytest.mark.parametrize("module", ROOMS)

@@ -112,3 +112,47 @@ def test_a_busy_device_stops_the_stage_before_it_begins(stage, tmp_path):
     done = stage("touch begun", "--idle", "0", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert done.returncode == 75 and "device 0 is busy with process 12" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+# --- Jobs on several hosts -----------------------------------------------------------------------------------------------------------
+
+
+def start_shared(tmp_path, line):
+    return subprocess.Popen([sys.executable, "-m", "npukit", "stage", "--into", "out/s", "--shared", "--", "bash", "-c", line],
+                            cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=environment(), start_new_session=True)
+
+
+def test_a_shared_stage_is_made_once(tmp_path):
+    """Five at the same time: one makes it, the others wait and find it made."""
+    running = [start_shared(tmp_path, f"echo x >>{tmp_path}/ran; sleep 0.5") for _ in range(5)]
+    printed = [process.communicate(timeout=60)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * 5
+    assert (tmp_path / "ran").read_text() == "x\n" and sum("made by another job meanwhile" in text for text in printed) == 4
+    assert names(tmp_path / "out") == [".locks", "s"]
+
+
+def test_a_shared_stage_goes_on_after_a_killed_one(stage, tmp_path):
+    process = start_shared(tmp_path, "touch half; sleep 60")
+    while not list(tmp_path.glob("out/.s.*.new/half")):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert stage("touch whole", "--shared").returncode == 0
+    assert names(tmp_path / "out") == [".locks", "s"] and "whole" in names(tmp_path / "out" / "s")
+
+
+def test_another_stage_of_that_name_is_not_taken_for_this_one(stage):
+    stage("touch a", "--shared")
+    done = stage("touch b", "--shared", "--versions", "2")
+    assert "meanwhile" not in done.stdout and done.returncode == 0
+
+
+@pytest.mark.parametrize("theirs, code", [("same", 0), ("other", 1)])
+def test_the_first_writer_wins_and_the_second_verifies(stage, tmp_path, theirs, code):
+    """Who was taken for dead and was not finds, at its end, the stage made by another."""
+    other = f"mkdir ../s; cd ../s; echo {theirs} >file; echo {{}} >record.json; echo then >log.txt; echo 1 >outputs_summary.json; cd -"
+    done = stage(f"{other}; echo same >file; echo 2 >outputs_summary.json")
+    assert done.returncode == code
+    assert ("was made twice at the same time, and file differ" in done.stderr) == bool(code)
+    assert (tmp_path / "out" / "s" / "file").read_text() == f"{theirs}\n", "the first is kept"
+    assert names(tmp_path / "out") == ["s"]
