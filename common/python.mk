@@ -1,6 +1,6 @@
 # python.mk - the Python that everything runs in: .venv, made once from pinned packages.
 #
-# VENV=/path takes another place; an image sets it to the environment it was built with. The library itself is not
+# VENV=/path takes another place; an image names the environment it was built with. The library itself is not
 # installed but found on PYTHONPATH, so that one environment serves any number of checkouts.
 
 VENV ?= $(root)/.venv
@@ -11,7 +11,8 @@ export PYTHONPATH := $(root)/common$(if $(PYTHONPATH),:$(PYTHONPATH))
 # What SOC=auto stands for, as npu-smi tells it.
 chip = $(or $(shell PYTHONPATH=$(root)/common $(PYTHON3) -m npukit soc),$(error SOC=auto found no chip; name one, or SOC=cpu))
 
-# The first make installs; the last line records what is installed, for the stages' keys.
+# The first make installs; the last line records what is installed, for the stages' keys. An image is complete.
+ifndef NPUKIT_IMAGE
 $(VENV)/ready: $(root)/common/constraints.txt $(root)/common/requirements.txt
 	@echo 'setting up $(VENV): pinned packages, once; some minutes on a slow line'
 	@mkdir -p $(@D); exec 9>>$(VENV).lock; flock 9; \
@@ -22,3 +23,4 @@ $(VENV)/ready: $(root)/common/constraints.txt $(root)/common/requirements.txt
 		grep --line-buffered -v '^Requirement already satisfied'; \
 	$(PYTHON) -m pip freeze | sha256sum | cut -c1-16 >$@.new; \
 	mv $@.new $@
+endif
