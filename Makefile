@@ -11,7 +11,8 @@
 #   SOC      cpu (default), auto (ask npu-smi), Ascend310P3
 #   DEVICE   the chip's number, default 0
 #   V=1      show the commands and all that they print
-#   ENGINE   docker, podman or none; found by trying. LOCAL=folder for fetch: take files from there by digest
+#   ENGINE   docker, podman or none; found by trying: docker/engine.mk. DEVICES="0 1" spreads a run over several chips
+#   LOCAL    a folder from which fetch takes files by digest
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -31,7 +32,7 @@ PROFILE ?= tiny
 SOC ?= cpu
 STANDIN ?=
 BS ?= 1
-ENGINE ?=
+DEVICE ?= 0
 DATA ?= $(root)/data
 OUT_ROOT ?= $(root)/out
 LOCAL ?=
@@ -46,45 +47,28 @@ batches_of = $(shell sed -n 's/^BATCHES = //p' models/$1/Makefile)
 $(foreach m,$(MODEL),$(foreach has,$(subst $(space),/,$(call batches_of,$m)),$(foreach n,$(filter-out all $(subst /, ,$(has)),$(BS)),\
 	$(error $m has no batch size $n; it has: $(subst /, ,$(has)), or BS=all))))
 
+# Sets `engine` where the job runs in a container; the rules between here and `endif` are those for this machine.
+include docker/engine.mk
+ifndef engine
+
 # --- One job a model ----------------------------------------------------------
 
 # The goals are handed on as they were given, but for all: the table comes once, at the end.
 goals := $(patsubst all,reports,$(filter $(STAGES) all train clean why,$(MAKECMDGOALS)))
 jobs := $(MODEL:%=job-%)
 
-# A container engine that answers and has the image; `ENGINE=none` runs here whatever there is.
-image = npukit-$(if $(filter cpu,$(SOC))$(STANDIN),cpu,cann)
-has_image = $(shell $1 image inspect $(image) >/dev/null 2>&1 && echo $1)
-ifneq (,$(filter $(STAGES) all,$(MAKECMDGOALS)))
-engine := $(if $(filter none,$(ENGINE)),,$(firstword $(foreach e,$(or $(ENGINE),docker podman),$(call has_image,$e))))
-$(if $(engine)$(filter none,$(ENGINE)),,$(if $(ENGINE),$(error $(ENGINE) does not answer, or has no image $(image): see docker/README.md)))
-$(info $(if $(engine),running in $(image) with $(engine),running on this machine: $(if $(ENGINE),ENGINE=$(ENGINE),no container engine answers with an image $(image))))
-endif
-
-# Inside a container `make` is a word, not $(MAKE): -n must print the job, not start it.
-handed_on = LOOP SEQ_LENS GEARS ATC_FLAGS ON_BAD_INPUT V
-settings = BS='$(BS)' PROFILE=$(PROFILE) SOC=$(SOC) STANDIN=$(STANDIN) $(foreach v,$(handed_on),$(if $(value $v),$v='$($v)'))
-container = $(engine) run --rm --network none --user "$$(id -u):$$(id -g)" -v $(DATA):/npukit/data:ro -v $(OUT_ROOT):/npukit/out $(image)
-
-.PHONY: $(STAGES) train all clean why $(jobs)
+.PHONY: $(STAGES) train all clean why fetch ledger results $(jobs)
 $(STAGES) train why: $(jobs)
 clean: $(jobs) ## remove what the models' stages made
 $(jobs): job-%:
-ifdef engine
-	$(container) make -C models/$* $(settings) $(goals)
-else
 	@$(MAKE) -C models/$* SOC=$(SOC) $(goals)
-endif
 
 batches = $(if $(filter all,$(BS)),*,$(BS))
 folder = $(OUT_ROOT)/$(SOC)$(if $(filter cpu,$(SOC)),,$(if $(STANDIN),-standin))/$(PROFILE)
 all: $(jobs) ## every stage of every model, then the table; fails if a gate does
 	@$(PYTHON) -m npukit results $(OUT_ROOT) --judge $(foreach m,$(MODEL),$(foreach n,$(batches),$(folder)/$m/bs$n/postprocess/report.json))
 
-# --- Data, results, tests -----------------------------------------------------
-
-.PHONY: setup fetch ledger results test bench lint
-setup: $(VENV)/ready ## make .venv, as the first use of anything does
+# --- Data and results ---------------------------------------------------------
 
 fetch: $(VENV)/ready ## bring the released corpora to data/, by digest (the only target that uses the network)
 	$(PYTHON) -m npukit fetch --data $(DATA) --profile $(PROFILE) $(if $(LOCAL),--local $(LOCAL)) $(wildcard $(MODEL:%=models/%/assets.toml))
@@ -94,6 +78,13 @@ ledger: $(VENV)/ready ## each form of the network, PyTorch to offline model: met
 
 results: $(VENV)/ready ## the table of every report there is
 	@$(PYTHON) -m npukit results $(OUT_ROOT)
+
+endif
+
+# --- The environment and the tests, on this machine ---------------------------
+
+.PHONY: setup test bench lint
+setup: $(VENV)/ready ## make .venv, as the first use of anything does
 
 test: $(VENV)/ready lint ## the tests: no engine, no network
 	$(PYTHON) -m pytest -q -c common/pyproject.toml --rootdir . common models
@@ -116,5 +107,5 @@ lint: $(VENV)/ready
 help: ## this text
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 	@printf '\nmodels: %s\nstages: %s\n\n' '$(MODELS)' '$(STAGES)'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile docker/engine.mk | column -t -s '|'
 	@printf '  %s\n' 'why        which prerequisite makes each stage stale'

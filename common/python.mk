@@ -8,6 +8,10 @@ PYTHON3 ?= python3
 PYTHON := $(VENV)/bin/python
 export PYTHONPATH := $(root)/common$(if $(PYTHONPATH),:$(PYTHONPATH))
 
+# A chip's number. (Digits are taken away one by one; what is left was none.)
+no_digits = $(subst 0,,$(subst 1,,$(subst 2,,$(subst 3,,$(subst 4,,$(subst 5,,$(subst 6,,$(subst 7,,$(subst 8,,$(subst 9,,$1))))))))))
+number = $(if $(word 2,$($1))$(call no_digits,$($1))$(if $(strip $($1)),,no),$(error $1='$($1)'; it is a chip's number: 0, 1, ...))
+
 # What SOC=auto stands for, as npu-smi tells it.
 chip = $(or $(shell PYTHONPATH=$(root)/common $(PYTHON3) -m npukit soc),$(error SOC=auto found no chip; name one, or SOC=cpu))
 

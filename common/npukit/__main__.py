@@ -21,12 +21,15 @@ def stage(parser, arguments) -> None:
 
     parser.add_argument("--into", type=Path, required=True)
     parser.add_argument("--versions", default="", help="of the tools; the stage is stale when they differ")
+    parser.add_argument("--places", default="", metavar="'FOLDER=NAME ...'", help="what the places in the command are called in its key")
+    parser.add_argument("--chip", action="store_true", help="the command needs a chip")
     parser.add_argument("--idle", type=int, metavar="DEVICE", help="refuse to run while anything else is on the device")
     parser.add_argument("--show", action="store_true", help="show what the command prints while it runs")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     args = parser.parse_args(arguments)
     command = args.command[args.command[:1] == ["--"]:]  # argparse hands the separator on
-    stage.run(args.into, command, versions=args.versions, idle=args.idle, show=args.show)
+    places = dict(place.rsplit("=", 1) for place in args.places.split())
+    stage.run(args.into, command, versions=args.versions, places=places, chip=args.chip, idle=args.idle, show=args.show)
 
 
 def batch(parser, arguments) -> None:

@@ -1,9 +1,15 @@
-"""Which chips this machine has and whether they are idle, as npu-smi tells it. Needs nothing but Python."""
+"""Which chips this machine has, whether they are idle and may be opened, as npu-smi and /dev tell it. Needs nothing but Python."""
+from __future__ import annotations
+
+import os
 import re
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from npukit.errors import Unavailable, UserError
+
+DEV = Path("/dev")
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ def chips() -> list[Chip]:
         cells = row.split(maxsplit=numbers)
         if len(cells) > numbers and all(cell.isdigit() for cell in cells[:numbers]):
             npu, chip, logic = map(int, cells[:3])
-            found.append(Chip(logic, npu, chip, cells[numbers].removeprefix("Ascend").strip()))
+            found.append(Chip(logic, npu, chip, re.sub("^Ascend", "", cells[numbers]).strip()))
     if not found:
         raise Unavailable("npu-smi shows no chip; check the driver and that the container was given a /dev/davinci device")
     return sorted(found, key=lambda chip: chip.logic_id)
@@ -47,7 +53,41 @@ def require_idle(device: int) -> None:
     answer = npu_smi("info", "-t", "proc-mem", "-i", str(chip.npu_id), "-c", str(chip.chip_id))
     processes = re.findall(r"Process id\D*?[:\s](\d+)", answer)
     if processes and "No process in device" not in answer:
-        raise Unavailable(f"device {device} is busy with process {', '.join(processes)}; timings are taken on an idle device")
+        raise Unavailable(f"device {device} is busy with process {', '.join(map(who, processes))}; timings are taken on an idle device")
+
+
+def who(pid: str, proc: Path = Path("/proc")) -> str:
+    """Return a process id with the command and the user behind it, as far as they can be seen from here."""
+    import pwd
+
+    try:
+        command = (proc / pid / "comm").read_text().strip()
+        uid = (proc / pid).stat().st_uid
+    except OSError:
+        return pid
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = f"uid {uid}"
+    return f"{pid} ({command} of {user})"
+
+
+def nodes() -> list[Path]:
+    """Return the chips' device nodes, /dev/davinci0 and so on, by number."""
+    found = [path for path in DEV.glob("davinci*") if path.name[len("davinci"):].isdigit()]
+    return sorted(found, key=lambda path: int(path.name[len("davinci"):]))
+
+
+def require_node() -> None:
+    """Raise Unavailable if no chip can be opened: there is no device node, or it is somebody else's."""
+    found = nodes()
+    if not found:
+        raise Unavailable("there is no /dev/davinci device here; a container is given one with --device /dev/davinci0 "
+                          "(or with ASCEND_VISIBLE_DEVICES=0 under the Ascend Docker Runtime)")
+    if not any(os.access(node, os.R_OK | os.W_OK) for node in found):
+        stat = found[0].stat()
+        raise UserError(f"{found[0]} belongs to group {stat.st_gid} and uid {os.getuid()} may not open it; run the container with "
+                        f"--group-add {stat.st_gid}, or join that group")
 
 
 def npu_smi(*arguments: str) -> str:
