@@ -47,6 +47,8 @@ batches_of = $(shell sed -n 's/^BATCHES = //p' models/$1/Makefile)
 $(foreach m,$(MODEL),$(foreach has,$(subst $(space),/,$(call batches_of,$m)),$(foreach n,$(filter-out all $(subst /, ,$(has)),$(BS)),\
 	$(error $m has no batch size $n; it has: $(subst /, ,$(has)), or BS=all))))
 
+$(call number,DEVICE)
+
 # Sets `engine` where the job runs in a container; the rules between here and `endif` are those for this machine.
 include docker/engine.mk
 ifndef engine
@@ -83,7 +85,10 @@ endif
 
 # --- The environment and the tests, on this machine ---------------------------
 
-.PHONY: setup test bench lint
+.PHONY: setup doctor test bench lint
+doctor: ## what this machine, or this container, has for a job, and how to mend what it lacks
+	@OUT_ROOT=$(OUT_ROOT) $(PYTHON3) -m npukit doctor
+
 setup: $(VENV)/ready ## make .venv, as the first use of anything does
 
 test: $(VENV)/ready lint ## the tests: no engine, no network

@@ -134,7 +134,7 @@ wheelhouse: ## all wheels for an image, on a connected machine; ARCH=aarch64 PY=
 image: ## build npukit-cpu, or with SOC=Ascend310P3 npukit-cann; needs no network
 	@[[ -d $(wheels) ]] || { echo 'there is no $(wheels): `make wheelhouse ARCH=$(ARCH) PY=$(PY)` on a connected machine makes it' >&2; exit 2; }
 	$(builder) build --network none $(platform) -f docker/Dockerfile --build-arg BASE=$(BASE) --build-arg WHEELHOUSE=$(wheels) --build-arg IMAGE=$(image) \
-		--build-arg COMMIT=$(commit) --build-arg VERSIONS='$(versions_label)' $(if $(AIS_BENCH),--build-arg AIS_BENCH=$(AIS_BENCH)) \
+		--build-arg COMMIT=$(commit) --build-arg VERSIONS='$(versions_label)' $(if $(filter none,$(AIS_BENCH)),--build-arg AIS_BENCH=none) \
 		$(BUILD_FLAGS) -t $(image) .
 	@$(builder) image inspect --format '$(image) {{ .Id }} {{ .Size }} bytes' $(image); $(builder) image inspect --format 'on $(BASE) {{ .RepoDigests }}' $(BASE)
 

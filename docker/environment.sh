@@ -8,27 +8,32 @@ offline=(--disable-pip-version-check --no-cache-dir --no-index --find-links /whe
 python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' ||
     say "the base has $(python3 --version); npukit needs 3.11 or 3.12: take a base whose name ends in py3.11"
 compgen -G '/wheels/*.whl' >/dev/null || say 'the wheelhouse is empty; `make wheelhouse` fills it on a connected machine'
+
+# The OM runner is in no package index: wheels, or a checkout whose backend is compiled here, against this CANN.
+set_env=$(compgen -G '/usr/local/Ascend/*/set_env.sh' | head -1 || true)
+wanted=$([[ -z $set_env || $AIS_BENCH == none ]] || echo yes)
+checkout=/wheels/ais_bench
+if [[ $wanted && ! -d $checkout/backend ]]; then
+    compgen -G '/wheels/aclruntime-*.whl' >/dev/null && compgen -G '/wheels/ais_bench-*.whl' >/dev/null ||
+        say "there is no ais_bench, the OM runner: give make wheelhouse AIS_BENCH=<its checkout, or a folder with the wheels \
+aclruntime-*.whl and ais_bench-*.whl>; or build without it, to compile only: make image AIS_BENCH=none"
+fi
+
 python3 -m venv /opt/venv
 pip=(/opt/venv/bin/python -m pip)
 "${pip[@]}" install "${offline[@]}" --quiet -c /build/constraints.txt -r /build/requirements.txt ||
     say "the wheelhouse does not hold every package for $(python3 -V) on $(uname -m); make wheelhouse ARCH=$(uname -m) PY=..."
 
-# The OM runner is in no package index: wheels, or a checkout whose backend is compiled here, against this CANN.
-set_env=$(compgen -G '/usr/local/Ascend/*/set_env.sh' | head -1 || true)
-if [[ -n $set_env && $AIS_BENCH != none ]]; then
-    checkout=/wheels/ais_bench
+if [[ $wanted ]]; then
     if [[ -d $checkout/backend ]]; then
         "${pip[@]}" install "${offline[@]}" --quiet -c /build/tools.txt --target /build/tools pybind11 setuptools wheel
-        set +eu
+        set +eu  # it reads variables that nobody has set
         # shellcheck disable=SC1090
         source "$set_env"
         set -eu
         PYTHONPATH=/build/tools:${PYTHONPATH:-} "${pip[@]}" wheel --quiet --no-deps --no-build-isolation --no-index \
             --wheel-dir /wheels "$checkout/backend" "$checkout"
     fi
-    compgen -G '/wheels/aclruntime-*.whl' >/dev/null && compgen -G '/wheels/ais_bench-*.whl' >/dev/null ||
-        say "there is no ais_bench, the OM runner: give make wheelhouse AIS_BENCH=<its checkout, or a folder with the wheels \
-aclruntime-*.whl and ais_bench-*.whl>; or build without it, to compile only: make image AIS_BENCH=none"
     "${pip[@]}" install "${offline[@]}" --quiet -c /build/constraints.txt /wheels/aclruntime-*.whl /wheels/ais_bench-*.whl
 fi
 

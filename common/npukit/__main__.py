@@ -1,4 +1,6 @@
-"""What the makefiles call: python -m npukit <verb>. `results`, `why`, `soc` and `idle` need nothing but Python."""
+"""What the makefiles call: python -m npukit <verb>. `why`, `soc`, `idle` and `doctor` need nothing but Python, 3.8 or newer."""
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
@@ -8,7 +10,8 @@ from npukit.errors import JobFailed
 
 
 def main() -> int | None:
-    verbs = {"stage": stage, "batch": batch, "results": results, "ledger": ledger, "fetch": fetch, "soc": soc, "idle": idle, "why": why}
+    verbs = {"stage": stage, "batch": batch, "results": results, "ledger": ledger, "fetch": fetch, "soc": soc, "idle": idle, "why": why,
+             "doctor": doctor}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
@@ -97,6 +100,14 @@ def idle(parser, arguments) -> None:
 
     parser.add_argument("device", type=int)
     device.require_idle(parser.parse_args(arguments).device)
+
+
+def doctor(parser, arguments) -> None:
+    """Say what this machine or container has for a job, and how to mend what it lacks."""
+    from npukit import doctor
+
+    parser.parse_args(arguments)
+    doctor.main()
 
 
 def why(parser, arguments) -> None:

@@ -37,6 +37,50 @@ def chips() -> list[Chip]:
     return sorted(found, key=lambda chip: chip.logic_id)
 
 
+@dataclass
+class Row:
+    """One chip of `npu-smi info`: what can be seen of it, and the processes on it as (id, name)."""
+
+    npu_id: int
+    chip_id: int
+    device: int  # the logic id; counted where the table has no such column
+    name: str
+    health: str
+    bus_id: str
+    used_mb: int
+    total_mb: int
+    processes: list[tuple[int, str]]
+
+
+BUS_ID = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-9a-fA-F]")
+
+
+def table(text: str) -> list[Row]:
+    """Return the chips of `npu-smi info`, told by what stands in the cells: widths and columns differ between versions.
+
+    A chip has two lines, `NPU Name | Health | Power ...` and `Chip Device | Bus-Id | AICore Memory ...`; a process has one,
+    `NPU Chip | Process id | name | ...`.
+    """
+    rows, above = [], None
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        numbers = re.fullmatch(r"(\d+)(?:\s+(\d+))?", cells[0])
+        if len(cells) < 3:
+            continue
+        if named := re.fullmatch(r"(\d+)\s+((?:Ascend ?)?\d+[A-Z]\w*)", cells[0]):
+            above = int(named[1]), re.sub("^Ascend ?", "", named[2]), cells[1]
+        elif above and numbers and BUS_ID.fullmatch(cells[1]):
+            memory = re.findall(r"(\d+)\s*/\s*(\d+)", cells[2])
+            used, total = next((pair for pair in memory if int(pair[1])), ("0", "0"))  # HBM chips have an empty DDR column
+            rows.append(Row(above[0], int(numbers[1]), int(numbers[2] or len(rows)), above[1], above[2], cells[1].lower(),
+                            int(used), int(total), []))
+        elif numbers and numbers[2] and cells[1].isdigit():
+            for row in rows:
+                if (row.npu_id, row.chip_id) == (int(numbers[1]), int(numbers[2])):
+                    row.processes.append((int(cells[1]), next((cell for cell in cells[2:] if cell and not cell.isdigit()), "")))
+    return rows
+
+
 def soc_version() -> str:
     """Return the --soc_version of this machine's chips, as the originals read it off npu-smi by hand."""
     names = {chip.name for chip in chips()}

@@ -133,7 +133,7 @@ def dev(tmp_path, monkeypatch):
 def test_a_chip_needs_a_node_that_may_be_opened(dev, monkeypatch):
     for name in ("davinci_manager", "null"):
         (dev / name).touch()
-    with pytest.raises(Unavailable, match="there is no /dev/davinci device here; .* --device /dev/davinci0"):
+    with pytest.raises(Unavailable, match=r"there is no /dev/davinci device here; .* --device /dev/davinci0"):
         require_node()
     for number in (10, 2):
         (dev / f"davinci{number}").touch()

@@ -5,6 +5,7 @@ A stub answers to `image inspect` with a revision, to `info` with what is plante
 import re
 import shlex
 import subprocess
+from itertools import pairwise
 
 import pytest
 from toytree import LATER, Tree, folders
@@ -50,7 +51,7 @@ def make(tree: Tree, *arguments: str, **options) -> str:
 
 def after(words: list[str], flag: str) -> list[str]:
     """Return the values of a flag."""
-    return [value for name, value in zip(words, words[1:]) if name == flag]
+    return [value for name, value in pairwise(words) if name == flag]
 
 
 def test_one_container_takes_all_models_sealed(tree):
@@ -203,7 +204,8 @@ def test_the_user_without_roots_help(tree):
         tree.path("tools/id").unlink()
     assert after(started(tree)[1], "--user") == ["1234:5678"]
     chip = started(tree)[-1]
-    assert after(chip, "--userns") == ["keep-id"] and after(chip, "--user") == ["1234:5678"] and after(chip, "--group-add") == ["keep-groups"]
+    assert after(chip, "--userns") == ["keep-id"] and after(chip, "--user") == ["1234:5678"]
+    assert after(chip, "--group-add") == ["keep-groups"]
 
 
 def test_what_the_host_made_is_up_to_date_elsewhere(tree, tmp_path):

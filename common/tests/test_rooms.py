@@ -12,13 +12,14 @@ STANDIN = ROOT / "common" / "standin"
 GROUND = {"errors", "files", "command"}
 ROOMS = {  # module of npukit: (modules it may import, third-party packages it may import)
     "__init__": (set(), set()),
-    "__main__": ({"command", "errors", "stage", "ragged", "report", "assets", "device", "why"}, set()),
+    "__main__": ({"command", "errors", "stage", "ragged", "report", "assets", "device", "doctor", "why"}, set()),
     "errors": (set(), set()),
     "command": ({"errors"}, {"tqdm"}),
     "files": ({"errors"}, set()),
     "samples": (GROUND, {"numpy"}),
     "stage": ({"errors", "device"}, set()),
     "device": ({"errors"}, set()),
+    "doctor": ({"errors", "device"}, set()),
     "why": (set(), set()),
     "training": (GROUND, {"torch"}),
     "fidelity": ({"errors"}, {"numpy"}),
