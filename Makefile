@@ -85,7 +85,7 @@ endif
 
 # --- The environment and the tests, on this machine ---------------------------
 
-.PHONY: setup doctor test bench lint
+.PHONY: setup doctor test bench lint lint-images
 doctor: ## what this machine, or this container, has for a job, and how to mend what it lacks
 	@OUT_ROOT=$(OUT_ROOT) $(PYTHON3) -m npukit doctor
 
@@ -104,7 +104,17 @@ bench: $(VENV)/ready ## how much faster than the original's recipe, full size, o
 		--gears $(bench)/gears/cpu/random/bert_base_sst2/bs16
 
 lint: $(VENV)/ready
-	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models
+	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models docker .ci
+
+linters := $(root)/.lint
+lint-images: $(linters)/ready ## the shell scripts and the Dockerfile, by shellcheck and hadolint
+	$(linters)/bin/shellcheck docker/*.sh .ci/run .ci/with-engine models/*/*.sh
+	$(linters)/bin/shellcheck --shell=bash common/standin/set_env.sh
+	$(linters)/bin/hadolint docker/Dockerfile
+$(linters)/ready: .ci/linters.txt
+	$(PYTHON3) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/linters.txt
+	touch $@
 
 # --- Help ---------------------------------------------------------------------
 

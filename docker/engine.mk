@@ -119,7 +119,8 @@ endif
 
 # --- The images ---------------------------------------------------------------
 
-.PHONY: image wheelhouse image-save pins
+.PHONY: image wheelhouse image-save image-push image-index pins test-images
+tarball = $(subst :,-,$(notdir $(image))).tar.gz
 default_base := $(if $(filter %-cann,$(image)),quay.io/ascend/cann:9.0.1-310p-ubuntu22.04-py3.11,python:3.11-slim-bookworm)
 BASE ?= $(default_base)
 builder = $(or $(firstword $(foreach e,$(or $(ENGINE),docker podman),$(shell $e info >/dev/null 2>&1 && echo $e))),$(error no \
@@ -140,9 +141,19 @@ image: ## build npukit-cpu, or with SOC=Ascend310P3 npukit-cann; needs no networ
 
 image-save: ## the image as a tarball with its digests, to carry to another machine
 	@mkdir -p $(OUT_ROOT)/images
-	$(builder) save $(image) | gzip -1 >$(OUT_ROOT)/images/$(image).tar.gz.new
-	@cd $(OUT_ROOT)/images; mv $(image).tar.gz.new $(image).tar.gz; sha256sum $(image).tar.gz >$(image).sha256; \
-	$(builder) image inspect --format 'image {{ .Id }}' $(image) >>$(image).digest; cat $(image).sha256
+	$(builder) save $(image) | gzip -1 >$(OUT_ROOT)/images/$(tarball).new
+	@cd $(OUT_ROOT)/images; mv $(tarball).new $(tarball); sha256sum $(tarball) >$(tarball).sha256; \
+	$(builder) image inspect --format 'image {{ .Id }}' $(image) >$(tarball).digest; cat $(tarball).sha256 $(tarball).digest
+
+image-push: ## push the image to the registry that its name, IMAGE=, begins with
+	$(builder) push $(image)
+
+image-index: ## one name, IMAGE=, for the images IMAGE-amd64 and IMAGE-arm64 that were pushed
+	$(builder) manifest create $(image) $(image)-amd64 $(image)-arm64
+	$(builder) manifest push $(image)
 
 pins: ## every pin has a wheel for aarch64 and x86-64, Python 3.11 and 3.12; asks the index
 	for arch in aarch64 x86_64; do for py in 3.11 3.12; do PYTHON=$(PYTHON3) bash docker/wheelhouse.sh --check $$arch $$py; done; done
+
+test-images: $(VENV)/ready ## the images on a real engine, as root: .ci/with-engine make test-images
+	$(PYTHON) -m pytest -q -c common/pyproject.toml --rootdir . docker

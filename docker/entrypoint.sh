@@ -13,10 +13,11 @@ done
 
 # The driver's libraries come from the host; without a driver atc works with the stubs that the toolkit brings for it.
 driver=/usr/local/Ascend/driver/lib64
+stubs=${ASCEND_TOOLKIT_HOME:-/none}/$(uname -m)-linux/devlib
 if [[ -d $driver ]]; then
     export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$driver:$driver/common:$driver/driver
-elif [[ -d ${ASCEND_TOOLKIT_HOME:-/none}/$(uname -m)-linux/devlib ]]; then
-    export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$ASCEND_TOOLKIT_HOME/$(uname -m)-linux/devlib
+elif [[ -d $stubs ]]; then
+    export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$stubs
 fi
 
 # Any uid may run this: one without a passwd entry has / for its HOME, and atc writes there.

@@ -7,15 +7,14 @@ offline=(--disable-pip-version-check --no-cache-dir --no-index --find-links /whe
 
 python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' ||
     say "the base has $(python3 --version); npukit needs 3.11 or 3.12: take a base whose name ends in py3.11"
-compgen -G '/wheels/*.whl' >/dev/null || say 'the wheelhouse is empty; `make wheelhouse` fills it on a connected machine'
+compgen -G '/wheels/*.whl' >/dev/null || say 'the wheelhouse is empty; make wheelhouse fills it on a connected machine'
 
 # The OM runner is in no package index: wheels, or a checkout whose backend is compiled here, against this CANN.
 set_env=$(compgen -G '/usr/local/Ascend/*/set_env.sh' | head -1 || true)
 wanted=$([[ -z $set_env || $AIS_BENCH == none ]] || echo yes)
 checkout=/wheels/ais_bench
 if [[ $wanted && ! -d $checkout/backend ]]; then
-    compgen -G '/wheels/aclruntime-*.whl' >/dev/null && compgen -G '/wheels/ais_bench-*.whl' >/dev/null ||
-        say "there is no ais_bench, the OM runner: give make wheelhouse AIS_BENCH=<its checkout, or a folder with the wheels \
+    [[ $(compgen -G '/wheels/aclruntime-*.whl') && $(compgen -G '/wheels/ais_bench-*.whl') ]] || say "there is no ais_bench, the OM runner: give make wheelhouse AIS_BENCH=<its checkout, or a folder with the wheels \
 aclruntime-*.whl and ais_bench-*.whl>; or build without it, to compile only: make image AIS_BENCH=none"
 fi
 

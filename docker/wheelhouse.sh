@@ -18,11 +18,8 @@ for old in 2014 2010 1; do target+=(--platform "manylinux${old}_$arch"); done
 
 # A pin without any wheel is built here; it must be of Python alone, to be right elsewhere too.
 from_source() {
-    local name
-    for name in seqeval; do
-        "${PIP[@]}" wheel --quiet --no-deps --wheel-dir "$1" "$(grep -i "^$name==" common/constraints.txt)"
-        compgen -G "$1/$name-*-py3-none-any.whl" >/dev/null || say "$name is not of Python alone"
-    done
+    "${PIP[@]}" wheel --quiet --no-deps --wheel-dir "$1" "$(grep '^seqeval==' common/constraints.txt)"
+    compgen -G "$1/seqeval-*-py3-none-any.whl" >/dev/null || say 'seqeval is not of Python alone'
 }
 
 if [[ $folder == --check ]]; then

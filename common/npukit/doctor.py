@@ -22,6 +22,7 @@ from npukit.errors import UserError
 OLDEST_DRIVER = {(8, 5): (25, 0)}
 DRIVER_FILES = ("usr/local/dcmi", "usr/local/Ascend/driver/lib64", "usr/local/Ascend/driver/version.info", "etc/ascend_install.info")
 CONTROL_NODES = ("davinci_manager", "devmm_svm", "hisi_hdc")
+WHERE = "import importlib.util as u; s = u.find_spec('ais_bench'); print((s.submodule_search_locations or [s.origin])[0] if s else '')"
 MEMORY_GB, DISK_GB = 8, 5  # what the tracing and compiling of BERT-large takes at most; one model's run, full size
 
 
@@ -142,8 +143,9 @@ def driver_version(machine: Machine) -> str:
 def chips(machine: Machine) -> Iterator[Line]:
     """The chips as npu-smi shows them, joined to nodes and to the PCI bus."""
     if shutil.which("npu-smi", path=machine.environment.get("PATH")) is None:
-        yield Line("npu-smi", "not on PATH", "mount it: -v /usr/local/bin/npu-smi:/usr/local/bin/npu-smi:ro (on some hosts in "
-                   "/usr/local/sbin)" if machine.contained() else "install the driver, and add /usr/local/bin and /usr/local/sbin to PATH")
+        yield Line("npu-smi", "not on PATH",
+                   "mount it: -v /usr/local/bin/npu-smi:/usr/local/bin/npu-smi:ro (on some hosts in /usr/local/sbin)"
+                   if machine.contained() else "install the driver, and add /usr/local/bin and /usr/local/sbin to PATH")
         return
     text = machine.run("npu-smi", "info")
     if text is None:
@@ -171,9 +173,9 @@ def joined(machine: Machine, rows: list[device.Row]) -> Iterator[Line]:
     found = machine.nodes()
     for row in rows:
         number = found[row.device] if machine.contained() and row.device < len(found) else row.device
-        place = f"/dev/davinci{number} = NPU {row.npu_id} chip {row.chip_id} at {row.bus_id}, {row.name}, {row.used_mb} of {row.total_mb} MB"
-        yield Line("chip", place, "" if number in found else f"npu-smi counts it as {row.device} and there is no such node; "
-                   "give DEVICE= one that there is")
+        place = f"/dev/davinci{number} = NPU {row.npu_id} chip {row.chip_id} at {row.bus_id}, {row.name}"
+        yield Line("chip", f"{place}, {row.used_mb} of {row.total_mb} MB", "" if number in found else
+                   f"npu-smi counts it as {row.device} and there is no such node; give DEVICE= one that there is")
     shown = {row.bus_id[-12:] for row in rows}
     for folder in sorted((machine.root / "sys/bus/pci/devices").glob("*")):
         vendor, kind = machine.text(f"{folder}/vendor").strip(), machine.text(f"{folder}/class").strip()
@@ -183,7 +185,8 @@ def joined(machine: Machine, rows: list[device.Row]) -> Iterator[Line]:
 
 def cann(machine: Machine) -> Iterator[Line]:
     """CANN's version, and whether the driver is recent enough for it."""
-    homes = [machine.environment.get("ASCEND_TOOLKIT_HOME", "").lstrip("/"), "usr/local/Ascend/ascend-toolkit/latest", "usr/local/Ascend/cann"]
+    named = machine.environment.get("ASCEND_TOOLKIT_HOME", "").lstrip("/")
+    homes = [named, "usr/local/Ascend/ascend-toolkit/latest", "usr/local/Ascend/cann"]
     home = next((home for home in homes if home and machine.has(f"{home}/version.cfg")), None)
     if home is None:
         return
@@ -197,7 +200,8 @@ def cann(machine: Machine) -> Iterator[Line]:
     oldest = next((oldest for cann, oldest in sorted(OLDEST_DRIVER.items(), reverse=True) if ours >= cann), None)
     if theirs and oldest:
         yield Line("fit", f"CANN {version} on driver {driver_version(machine)}", "" if theirs >= oldest else
-                   f"CANN {version} is made for drivers from {'.'.join(map(str, oldest))} on: update the driver, or build on an older CANN with BASE=")
+                   f"this CANN is made for drivers from {'.'.join(map(str, oldest))} on: update the driver, or build on an older "
+                   "CANN with BASE=")
     elif theirs:
         yield Line("fit", f"CANN {version} on driver {driver_version(machine)}: not judged, see CANN's release note")
 
@@ -211,30 +215,32 @@ def numbers(version: str) -> tuple[int, ...]:
 def runner(machine: Machine) -> Iterator[Line]:
     """Which ais_bench is installed: the OM runner, or the language-model benchmark of the same name."""
     python = Path(machine.environment.get("VENV", "")) / "bin" / "python"
-    folder = machine.run(str(python) if python.exists() else "python3", "-c",
-                         "import importlib.util as u; s = u.find_spec('ais_bench'); print((s.submodule_search_locations or [s.origin])[0] if s else '')")
+    folder = machine.run(str(python) if python.exists() else "python3", "-c", WHERE)
     if not (folder or "").strip():
         if any(machine.has(f"usr/local/Ascend/{name}") for name in ("ascend-toolkit", "cann")):
-            yield Line("ais_bench", "not installed", "make wheelhouse AIS_BENCH=<checkout or wheels>, make SOC=Ascend310P3 image: docker/README.md")
+            yield Line("ais_bench", "not installed",
+                       "make wheelhouse AIS_BENCH=<checkout or wheels>; make SOC=Ascend310P3 image: docker/README.md")
         return
     place = Path(folder.strip())
     if not (place / "infer").is_dir():
-        yield Line("ais_bench", f"{place} is the language-model benchmark of the same name", "pip uninstall ais_bench, then install the OM runner: "
-                   "aclruntime and ais_bench of Ascend's tools")
+        yield Line("ais_bench", f"{place} is the language-model benchmark of the same name",
+                   "pip uninstall ais_bench, then install the OM runner: aclruntime and ais_bench of Ascend's tools")
         return
     yield Line("ais_bench", f"the OM runner{', the stand-in' if 'standin' in str(place.parent) else ''}, at {place}")
 
 
 def resources(machine: Machine) -> Iterator[Line]:
     """Memory, disk and threads: what was granted, not what the host has."""
-    limits = [int(text) for name in ("memory.max", "memory/memory.limit_in_bytes") if (text := machine.text(f"sys/fs/cgroup/{name}").strip()).isdigit()]
+    limits = [machine.text(f"sys/fs/cgroup/{name}").strip() for name in ("memory.max", "memory/memory.limit_in_bytes")]
     match = re.search(r"MemAvailable:\s+(\d+) kB", machine.text("proc/meminfo"))
-    memory = min([*limits, *([int(match[1]) * 1024] if match else [])], default=0) / 1e9
-    yield Line("memory", f"{memory:.0f} GB", "" if memory >= MEMORY_GB else f"full-size models want {MEMORY_GB} GB: raise --memory, or end something")
+    memory = min([*(int(limit) for limit in limits if limit.isdigit()), *([int(match[1]) * 1024] if match else [])], default=0) / 1e9
+    yield Line("memory", f"{memory:.0f} GB", "" if memory >= MEMORY_GB else
+               f"full-size models want {MEMORY_GB} GB: raise --memory, or end something")
     out = Path(machine.environment.get("OUT_ROOT", "out"))
     place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(place).free / 1e9
-    yield Line("disk", f"{free:.0f} GB free at {place}", "" if free >= DISK_GB else f"a full-size run wants {DISK_GB} GB: give OUT_ROOT= a place")
+    yield Line("disk", f"{free:.0f} GB free at {place}", "" if free >= DISK_GB else
+               f"a full-size run wants {DISK_GB} GB: give OUT_ROOT= a place")
     if not os.access(place, os.W_OK):
         yield Line("disk", f"{place} cannot be written", "run the container as its owner: --user \"$(id -u):$(id -g)\"")
     yield Line("threads", f"{threads(machine)} granted, of {os.cpu_count()} the host has")

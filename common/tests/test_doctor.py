@@ -80,7 +80,8 @@ def test_a_sound_host(plant):
     assert [str(line) for line in lines if line.mend] == []
     text = "\n".join(map(str, lines))
     for part in ("docker 26.1.4, npukit-cpu", "/dev/davinci0 /dev/davinci1", "25.2.0", "CANN         8.5.0", "CANN 8.5.0 on driver 25.2.0",
-                 "/dev/davinci1 = NPU 0 chip 1 at 0000:01:00.0, 310P3, 2412 of 43693 MB", "soc_version  Ascend310P3", "the OM runner", "granted"):
+                 "/dev/davinci1 = NPU 0 chip 1 at 0000:01:00.0, 310P3, 2412 of 43693 MB", "soc_version  Ascend310P3", "the OM runner",
+                 "granted"):
         assert part in text
 
 
@@ -104,8 +105,10 @@ FAULTS = {  # how the fault is planted; the line's name and part of it; part of 
     "engine down": (lambda p: p.tool("docker", "exit 1"), "engine", "installed and does not answer", "systemctl start docker"),
     "no image": (lambda p: p.tool("docker", "[[ $1 == images ]] || echo 1"), "engine", "no image of npukit", "make wheelhouse image"),
     "no node": (lambda p: p.remove("dev/davinci0", "dev/davinci1"), "nodes", "no /dev/davinciN", "install the driver, or load it"),
-    "no node given": (lambda p: (p.contain(), p.remove("dev/davinci0", "dev/davinci1")), "nodes", "no /dev/davinciN", "--device /dev/davinci0"),
-    "no manager": (lambda p: (p.contain(), p.remove("dev/davinci_manager")), "nodes", "no /dev/davinci_manager", "--device /dev/davinci_manager"),
+    "no node given": (lambda p: (p.contain(), p.remove("dev/davinci0", "dev/davinci1")), "nodes", "no /dev/davinciN",
+                      "--device /dev/davinci0"),
+    "no manager": (lambda p: (p.contain(), p.remove("dev/davinci_manager")), "nodes", "no /dev/davinci_manager",
+                   "--device /dev/davinci_manager"),
     "no manager on a host": (lambda p: p.remove("dev/hisi_hdc"), "nodes", "no /dev/hisi_hdc", "install the driver again"),
     "group": (lambda p: (p.contain(), p.root.joinpath("dev/davinci1").chmod(0)), "permission", "/dev/davinci1 is 0", "--group-add"),
     "group on a host": (lambda p: p.root.joinpath("dev/davinci0").chmod(0), "permission", "/dev/davinci0 is 0", "usermod -aG"),
@@ -116,19 +119,21 @@ FAULTS = {  # how the fault is planted; the line's name and part of it; part of 
     "no chip": (lambda p: p.smi("+---+\n"), "npu-smi", "shows no chip", "dmesg"),
     "chip without node": (lambda p: p.remove("dev/davinci1"), "chip", "/dev/davinci1 = NPU 0 chip 1", "no such node"),
     "card not shown": (lambda p: p.pci("0000:81:00.0", "0x19e5"), "chip", "0000:81:00.0 is on the PCI bus", "load the driver again"),
-    "sick": (lambda p: p.smi(tables.wide(tables.chip(9, 1, 0, "0000:01:00.0", "1 / 2", health="Critical"))), "health", "NPU 9 chip 1: Critical",
-             "npu-smi info -t health -i 9 -c 1"),
+    "sick": (lambda p: p.smi(tables.wide(tables.chip(9, 1, 0, "0000:01:00.0", "1 / 2", health="Critical"))), "health",
+             "NPU 9 chip 1: Critical", "npu-smi info -t health -i 9 -c 1"),
     "busy": (lambda p: p.smi(tables.wide(*tables.DUO, processes=tables.TWO)), "busy", "12345 python3, 12399 ais_bench", "DEVICE="),
     "two kinds": (lambda p: p.smi(tables.wide(tables.DUO[0], tables.chip(4, 0, 1, "0000:01:00.0", "1 / 2", name="310P1"))), "soc_version",
                   "Ascend310P1 and Ascend310P3", "SOC=Ascend310P1"),
     "atc not on PATH": (lambda p: p.remove("bin/atc"), "CANN", "atc is not on PATH", "set_env.sh"),
-    "old driver": (lambda p: p.file("usr/local/Ascend/driver/version.info", "Version=24.1.rc3\n"), "fit", "8.5.0 on driver 24.1.rc3", "update the driver"),
+    "old driver": (lambda p: p.file("usr/local/Ascend/driver/version.info", "Version=24.1.rc3\n"), "fit",
+                   "8.5.0 on driver 24.1.rc3", "update the driver"),
     "old driver, new CANN": (lambda p: (p.file("usr/local/Ascend/driver/version.info", "Version=23.0.3\n"), p.file(
         "usr/local/Ascend/ascend-toolkit/latest/version.cfg", "version=9.0.1\n")), "fit", "9.0.1 on driver 23.0.3", "drivers from 25.0 on"),
     "no ais_bench": (lambda p: p.remove("site/ais_bench/infer/__init__.py") or p.root.joinpath("site/ais_bench/infer").rmdir()
                      or p.root.joinpath("site/ais_bench").rmdir(), "ais_bench", "not installed", "make wheelhouse AIS_BENCH="),
     "the other ais_bench": (lambda p: (p.remove("site/ais_bench/infer/__init__.py"), p.root.joinpath("site/ais_bench/infer").rmdir(),
-                                       p.file("site/ais_bench/benchmark/__init__.py")), "ais_bench", "language-model benchmark", "pip uninstall"),
+                                       p.file("site/ais_bench/benchmark/__init__.py")), "ais_bench", "language-model benchmark",
+                            "pip uninstall"),
     "memory": (lambda p: p.file("proc/meminfo", "MemAvailable: 3000000 kB\n"), "memory", "3 GB", "--memory"),
     "memory of the cgroup": (lambda p: p.file("sys/fs/cgroup/memory.max", "4000000000\n"), "memory", "4 GB", "--memory"),
     "disk": (lambda p: p.environment.update(OUT_ROOT="/proc"), "disk", "0 GB free at /proc", "OUT_ROOT="),

@@ -8,7 +8,7 @@ import subprocess
 from itertools import pairwise
 
 import pytest
-from toytree import LATER, Tree, folders
+from toytree import LATER, ROOT, Tree, folders
 
 CHIP = "SOC=Ascend310P3"
 FOUR = "NODES=/dev/davinci0 /dev/davinci1 /dev/davinci2 /dev/davinci3"
@@ -131,7 +131,7 @@ def test_what_only_compiles_needs_no_chip(tree):
 
 @pytest.mark.parametrize("given, sentence", [
     ("DEVICE=7", "there is no /dev/davinci7 on this host; there is /dev/davinci0 /dev/davinci1"),
-    ("DEVICE=x", "there is no /dev/davincix"), ("DEVICES=0 y", "there is no /dev/davinciy"),
+    ("DEVICE=x", "DEVICE='x'; it is a chip's number"), ("DEVICES=0 y", "there is no /dev/davinciy"),
     ("NODES=", "there is no /dev/davinci0 on this host; has it an NPU and its driver?")])
 def test_a_chip_that_is_not_there(tree, given, sentence):
     assert sentence in make(tree, CHIP, *([] if given == "NODES=" else [FOUR]), given, "all", fails=True) and not started(tree)
@@ -215,6 +215,12 @@ def test_what_the_host_made_is_up_to_date_elsewhere(tree, tmp_path):
     subprocess.run(["cp", "-a", tree.root, moved], check=True)
     other = Tree(moved)
     assert "s  /" not in other.make(f"VENV={tree.root}/venv", "all") and folders(LATER["postprocess"])
+
+
+@pytest.mark.parametrize("line", re.findall(r"^make .*", (ROOT / "docker/README.md").read_text(), re.M))
+def test_what_the_readme_says_to_type(tree, line):
+    tree.path("wheelhouse").mkdir(exist_ok=True)
+    assert "docker" in make(tree, "-n", *shlex.split(line)[1:])
 
 
 def test_a_failed_container_fails_the_run(tree):
