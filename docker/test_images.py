@@ -130,7 +130,8 @@ def cann(checkout, cpu) -> str:
     files = checkout.parent / "cann"
     home = "usr/local/Ascend/ascend-toolkit"
     for name, text, mode in [(f"{home}/set_env.sh", SET_ENV, 0o644), (f"{home}/latest/bin/atc", ATC, 0o755),
-                             ("usr/local/bin/npu-smi", NPU_SMI, 0o755), (f"{home}/latest/version.cfg", "toolkit_running_version=[9.0.1.0:9.0.1]\n", 0o644),
+                             ("usr/local/bin/npu-smi", NPU_SMI, 0o755),
+                             (f"{home}/latest/version.cfg", "toolkit_running_version=[9.0.1.0:9.0.1]\n", 0o644),
                              (f"{home}/latest/python/site-packages/acl.py", "", 0o644), ("Dockerfile", TOOLS.format(base=BASE), 0o644)]:
         (files / name).parent.mkdir(parents=True, exist_ok=True)
         (files / name).write_text(text)
@@ -185,7 +186,7 @@ def test_labels_and_no_leftovers(cpu):
     assert labels["org.opencontainers.image.revision"] == "0123abc" and labels["org.opencontainers.image.base.name"] == BASE
     assert "torch==2." in labels["org.npukit.versions"] and "python 3.11" in labels["org.npukit.versions"]
     printed = run("docker", "run", "--rm", "--network", "none", cpu, "bash", "-c",
-                  "id -u; command -v gcc cc g++ pip; "
+                  "id -u; command -v gcc cc g++; "
                   "ls -d /wheels /build /root/.cache /npukit/data/* /npukit/wheelhouse /npukit/common/tests; true")
     assert printed.splitlines()[0] == "65534" and re.findall(r"^/\S+", printed, re.M) == ["/npukit/data/README.md", "/npukit/data/tiny"]
 
