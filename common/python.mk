@@ -15,7 +15,7 @@ number = $(if $(word 2,$($1))$(call no_digits,$($1))$(if $(strip $($1)),,no),$(e
 # What SOC=auto stands for, as npu-smi tells it.
 chip = $(or $(shell PYTHONPATH=$(root)/common $(PYTHON3) -m npukit soc),$(error SOC=auto found no chip; name one, or SOC=cpu))
 
-# The first make installs; the last line records what is installed, for the stages' keys. An image is complete.
+# The first make installs; the last line records the pins and what they leave open, for the stages' keys. An image is complete.
 ifndef NPUKIT_IMAGE
 $(VENV)/ready: $(root)/common/constraints.txt $(root)/common/requirements.txt
 	@echo 'setting up $(VENV): pinned packages, once; some minutes on a slow line'
@@ -25,6 +25,7 @@ $(VENV)/ready: $(root)/common/constraints.txt $(root)/common/requirements.txt
 	$(PYTHON3) -m venv $(VENV); \
 	$(PYTHON) -m pip install --disable-pip-version-check -c $(root)/common/constraints.txt -r $(root)/common/requirements.txt | \
 		grep --line-buffered -v '^Requirement already satisfied'; \
-	$(PYTHON) -m pip freeze | sha256sum | cut -c1-16 >$@.new; \
+	{ cat $(root)/common/constraints.txt; $(PYTHON) -m pip freeze | grep -E '^(torch|aclruntime|ais_bench)=' || true; } | \
+		sha256sum | cut -c1-16 >$@.new; \
 	mv $@.new $@
 endif

@@ -28,7 +28,7 @@ on_chip := $(if $(filter cpu,$(SOC))$(STANDIN),,$(filter infer perf postprocess 
 image := $(or $(IMAGE),npukit-$(if $(filter cpu,$(SOC))$(STANDIN),cpu,cann))
 label = org.opencontainers.image.revision
 revision_of = $(shell $1 image inspect --format '{{ index .Config.Labels "$(label)" }}' $(image) 2>/dev/null)
-commit = $(shell git -C $(root) describe --always --abbrev=40 --exclude '*' --dirty=+changes 2>/dev/null || echo unknown)
+COMMIT ?= $(shell git -C $(root) describe --always --abbrev=40 --exclude '*' --dirty=+changes 2>/dev/null || echo unknown)
 engine :=
 ifneq (,$(asked))
 $(foreach e,$(filter-out none,$(or $(ENGINE),docker podman)),$(if $(engine),,$(eval revision := $$(call revision_of,$e))\
@@ -38,7 +38,7 @@ endif
 ifneq (,$(filter $(STAGES) all train,$(asked)))
 $(info $(if $(engine),running in $(image) with $(engine),running $(or $(NPUKIT_IMAGE:%=in a container of %),on this machine: $(if \
 	$(ENGINE),ENGINE=$(ENGINE),no container engine answers with an image $(image)))))
-$(if $(engine),$(if $(filter $(commit),$(revision)),,$(info $(image) holds commit $(revision), this checkout is at $(commit): `make image` brings it up to date)))
+$(if $(engine),$(if $(filter $(COMMIT),$(revision)),,$(info $(image) holds commit $(revision), this checkout is at $(COMMIT): `make image` brings it up to date)))
 endif
 
 ifndef engine
@@ -56,7 +56,7 @@ sealed = $(engine) run --rm --read-only --tmpfs /tmp --cap-drop ALL --security-o
 	-v $(DATA):/npukit/data:$(if $(filter fetch,$1),rw,ro) -v $(OUT_ROOT):/npukit/out $(own_files) $(if $(filter fetch,$1),,--network none) $(RUN_FLAGS)
 
 # What is handed on: whatever was set on the command line, and these from the environment too; but not this machine's places.
-places := ENGINE IMAGE DATA OUT_ROOT VENV PYTHON3 LOCAL DEVICE DEVICES NODES RUN_FLAGS MODEL BS SOC PROFILE STANDIN
+places := ENGINE IMAGE COMMIT DATA OUT_ROOT VENV PYTHON3 LOCAL DEVICE DEVICES NODES RUN_FLAGS MODEL BS SOC PROFILE STANDIN
 known := LOOP SEQ_LENS GEARS GEAR_COST ATC_FLAGS ON_BAD_INPUT V CORPUS CHECKPOINT VOCAB TOKENIZER
 given := $(sort $(filter-out $(places),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v)) \
 	$(foreach v,$(known),$(if $(filter environment command,$(origin $v)),$v))))
@@ -135,7 +135,7 @@ wheelhouse: ## all wheels for an image, on a connected machine; ARCH=aarch64 PY=
 image: ## build npukit-cpu, or with SOC=Ascend310P3 npukit-cann; needs no network
 	@[[ -d $(wheels) ]] || { echo 'there is no $(wheels): `make wheelhouse ARCH=$(ARCH) PY=$(PY)` on a connected machine makes it' >&2; exit 2; }
 	$(builder) build --network none $(platform) -f docker/Dockerfile --build-arg BASE=$(BASE) --build-arg WHEELHOUSE=$(wheels) --build-arg IMAGE=$(image) \
-		--build-arg COMMIT=$(commit) --build-arg VERSIONS='$(versions_label)' $(if $(filter none,$(AIS_BENCH)),--build-arg AIS_BENCH=none) \
+		--build-arg COMMIT=$(COMMIT) --build-arg VERSIONS='$(versions_label)' $(if $(filter none,$(AIS_BENCH)),--build-arg AIS_BENCH=none) \
 		$(BUILD_FLAGS) -t $(image) .
 	@$(builder) image inspect --format '$(image) {{ .Id }} {{ .Size }} bytes' $(image); $(builder) image inspect --format 'on $(BASE) {{ .RepoDigests }}' $(BASE)
 
