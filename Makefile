@@ -11,7 +11,7 @@
 #   SOC      cpu (default), auto (ask npu-smi), Ascend310P3
 #   DEVICE   the chip's number, default 0
 #   V=1      show the commands and all that they print
-#   ENGINE   docker, podman or none; found by trying
+#   ENGINE   docker, podman or none; found by trying: docker/engine.mk. DEVICES="0 1" spreads a run over several chips
 #   LOCAL MIRROR ACCEPT BUNDLE DEST   for fetch, bundle and publish; data/README.md
 
 SHELL := /bin/bash
@@ -32,7 +32,7 @@ PROFILE ?= tiny
 SOC ?= cpu
 STANDIN ?=
 BS ?= 1
-ENGINE ?=
+DEVICE ?= 0
 DATA ?= $(root)/data
 OUT_ROOT ?= $(root)/out
 LOCAL ?=
@@ -48,68 +48,46 @@ batches_of = $(shell sed -n 's/^BATCHES = //p' models/$1/Makefile)
 $(foreach m,$(MODEL),$(foreach has,$(subst $(space),/,$(call batches_of,$m)),$(foreach n,$(filter-out all $(subst /, ,$(has)),$(BS)),\
 	$(error $m has no batch size $n; it has: $(subst /, ,$(has)), or BS=all))))
 
+$(call number,DEVICE)
+
+# What a job in a container or on a cluster is told beside MODEL, BS, PROFILE, SOC and STANDIN.
+handed_on := LOOP SEQ_LENS GEARS GEAR_COST SAMPLE QUESTIONS ROUTE RECIPE INFER_TOOL ATC_FLAGS ON_BAD_INPUT V JOB CORPUS CHECKPOINT VOCAB TOKENIZER OPTIONS
+
+batches = $(if $(filter all,$(BS)),*,$(BS))
+folder = $(OUT_ROOT)/$(SOC)$(if $(filter cpu,$(SOC)),,$(if $(STANDIN),-standin))/$(PROFILE)
+
+# Sets `engine` where the job runs in a container; the rules between here and `endif` are those for this machine.
+include docker/engine.mk
+ifndef engine
+
 # --- One job a model ----------------------------------------------------------
 
 # The goals are handed on as they were given, but for all: the table comes once, at the end.
 goals := $(patsubst all,reports,$(filter $(STAGES) all train clean why,$(MAKECMDGOALS)))
 jobs := $(MODEL:%=job-%)
 
-# A container engine that answers and has the image; `ENGINE=none` runs here whatever there is.
-image = npukit-$(if $(filter cpu,$(SOC))$(STANDIN),cpu,cann)
-has_image = $(shell $1 image inspect $(image) >/dev/null 2>&1 && echo $1)
-ifneq (,$(filter $(STAGES) all,$(MAKECMDGOALS)))
-engine := $(if $(filter none,$(ENGINE)),,$(firstword $(foreach e,$(or $(ENGINE),docker podman),$(call has_image,$e))))
-$(if $(engine)$(filter none,$(ENGINE)),,$(if $(ENGINE),$(error $(ENGINE) does not answer, or has no image $(image): see docker/README.md)))
-$(info $(if $(engine),running in $(image) with $(engine),running on this machine: $(if $(ENGINE),ENGINE=$(ENGINE),no container engine answers with an image $(image))))
-endif
-
-# Inside a container `make` is a word, not $(MAKE): -n must print the job, not start it.
-handed_on = LOOP SEQ_LENS GEARS SAMPLE ROUTE RECIPE QUESTIONS INFER_TOOL ATC_FLAGS ON_BAD_INPUT V JOB
-settings = BS='$(BS)' PROFILE=$(PROFILE) SOC=$(SOC) STANDIN=$(STANDIN) $(foreach v,$(handed_on),$(if $(value $v),$v='$($v)'))
-container = $(engine) run --rm --network none --user "$$(id -u):$$(id -g)" -v $(DATA):/npukit/data:ro -v $(OUT_ROOT):/npukit/out $(image)
-
-.PHONY: $(STAGES) train all clean why $(jobs)
+.PHONY: $(STAGES) train all clean why ledger results $(jobs)
 $(STAGES) train why: $(jobs)
 clean: $(jobs) ## remove what the models' stages made
 $(jobs): job-%:
-ifdef engine
-	$(container) make -C models/$* $(settings) $(goals)
-else
 	@$(MAKE) -C models/$* SOC=$(SOC) $(goals)
-endif
 
-batches = $(if $(filter all,$(BS)),*,$(BS))
-folder = $(OUT_ROOT)/$(SOC)$(if $(filter cpu,$(SOC)),,$(if $(STANDIN),-standin))/$(PROFILE)
 all: $(jobs) ## every stage of every model, then the table; fails if a gate does
 	@$(PYTHON) -m npukit results $(OUT_ROOT) --judge $(foreach m,$(MODEL),$(foreach n,$(batches),$(folder)/$m/bs$n/postprocess/report.json))
 
-# --- Cluster -------------------------------------------------------------------
+# --- Results ------------------------------------------------------------------
 
-# The jobs are this front door again, on other machines; docs/ has a page a scheduler. What is asked for goes through the
-# environment and is quoted there.
-CLUSTER ?=
-SITE ?= $(wildcard $(root)/site.toml)
-MAX_NPUS ?=
-SUBMISSION ?=
-cluster := plan submit jobs collect cancel
-ROOT := $(root)
-HANDED_ON := $(handed_on)
-$(foreach v,ROOT CLUSTER SITE MAX_NPUS SUBMISSION MODEL BS PROFILE SOC STANDIN DATA OUT_ROOT VENV HANDED_ON \
-	$(foreach v,$(handed_on),$(if $(value $v),$v)),$(eval $(cluster): export $v := $$($v)))
-.PHONY: $(cluster)
-plan: ## the jobs that `submit` would submit, their texts, and what they will cost; CLUSTER=slurm, kubernetes or volcano
-submit: ## MODEL x BS as jobs of a shared cluster; MAX_NPUS= at a time, SITE= describes the site
-jobs: ## how the newest submission is, or SUBMISSION=
-collect: ## its reports and their table; fails if one is missing or fails
-cancel: ## end its jobs and no others
-$(cluster): $(VENV)/ready
-	@$(PYTHON) -m npukit cluster $@
+ledger: $(VENV)/ready ## each form of the network, PyTorch to offline model: metric and closeness
+	@$(PYTHON) -m npukit ledger $(foreach m,$(MODEL),$(foreach n,$(batches),$(wildcard $(folder)/$m/bs$n/postprocess/report.json)))
 
-# --- Data, results, tests -----------------------------------------------------
+results: $(VENV)/ready ## the table of every report there is
+	@$(PYTHON) -m npukit results $(OUT_ROOT)
 
-.PHONY: setup fetch fetch-list bundle unbundle publish verify-published ledger results test bench lint
-setup: $(VENV)/ready ## make .venv, as the first use of anything does
+endif
 
+# --- Data, and results away ---------------------------------------------------
+
+.PHONY: fetch fetch-list bundle unbundle publish verify-published
 # An address can hold a secret: the two are handed on in the environment and stand in no command line.
 export MIRROR DEST
 manifests = $(or $(wildcard $(MODEL:%=models/%/assets.toml)),$(error no assets.toml for MODEL='$(MODEL)'))
@@ -133,11 +111,35 @@ publish: $(VENV)/ready ## a run's report, predictions, logs, .om files to DEST=s
 verify-published: $(VENV)/ready ## read what is at DEST= back and verify it
 	@$(PYTHON) -m npukit verify-published
 
-ledger: $(VENV)/ready ## each form of the network, PyTorch to offline model: metric and closeness
-	@$(PYTHON) -m npukit ledger $(foreach m,$(MODEL),$(foreach n,$(batches),$(wildcard $(folder)/$m/bs$n/postprocess/report.json)))
+# --- Cluster -------------------------------------------------------------------
 
-results: $(VENV)/ready ## the table of every report there is
-	@$(PYTHON) -m npukit results $(OUT_ROOT)
+# The jobs are this front door again, on other machines; docs/ has a page a scheduler. What is asked for goes through the
+# environment and is quoted there.
+CLUSTER ?=
+SITE ?= $(wildcard $(root)/site.toml)
+MAX_NPUS ?=
+SUBMISSION ?=
+cluster := plan submit jobs collect cancel
+ROOT := $(root)
+HANDED_ON := $(handed_on)
+$(foreach v,ROOT CLUSTER SITE MAX_NPUS SUBMISSION MODEL BS PROFILE SOC STANDIN DATA OUT_ROOT VENV HANDED_ON \
+	$(foreach v,$(handed_on),$(if $(value $v),$v)),$(eval $(cluster): export $v := $$($v)))
+.PHONY: $(cluster)
+plan: ## the jobs that `submit` would submit, their texts, and what they will cost; CLUSTER=slurm, kubernetes or volcano
+submit: ## MODEL x BS as jobs of a shared cluster; MAX_NPUS= at a time, SITE= describes the site
+jobs: ## how the newest submission is, or SUBMISSION=
+collect: ## its reports and their table; fails if one is missing or fails
+cancel: ## end its jobs and no others
+$(cluster): $(VENV)/ready
+	@$(PYTHON) -m npukit cluster $@
+
+# --- The environment and the tests, on this machine ---------------------------
+
+.PHONY: setup doctor test bench lint lint-images
+doctor: ## what this machine, or this container, has for a job, and how to mend what it lacks
+	@OUT_ROOT=$(OUT_ROOT) $(PYTHON3) -m npukit doctor
+
+setup: $(VENV)/ready ## make .venv, as the first use of anything does
 
 test: $(VENV)/ready lint ## the tests: no engine, no network
 	$(PYTHON) -m pytest -q -c common/pyproject.toml --rootdir . common models
@@ -161,7 +163,17 @@ bench: $(VENV)/ready ## how much faster than the original's recipe, full size, o
 		--corpus $(bench)/corpus/cpu/random/elmo/bs{32,64} --oracle $(root)/.oracle/bin/python
 
 lint: $(VENV)/ready
-	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models
+	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models docker .ci
+
+linters := $(root)/.lint
+lint-images: $(linters)/ready ## the shell scripts and the Dockerfile, by shellcheck and hadolint
+	$(linters)/bin/shellcheck docker/*.sh .ci/run .ci/with-engine models/*/*.sh
+	$(linters)/bin/shellcheck --shell=bash common/standin/set_env.sh
+	$(linters)/bin/hadolint docker/Dockerfile
+$(linters)/ready: .ci/linters.txt
+	$(PYTHON3) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/linters.txt
+	touch $@
 
 # --- First light: the day the chip is there -----------------------------------
 
@@ -208,5 +220,5 @@ facts: $(VENV)/ready ## first-light's tarball FROM= -> recorded cases and costs 
 help: ## this text
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 	@printf '\nmodels: %s\nstages: %s\n\n' '$(MODELS)' '$(STAGES)'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile docker/engine.mk | column -t -s '|'
 	@printf '  %s\n' 'why        which prerequisite makes each stage stale'

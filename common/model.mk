@@ -48,6 +48,7 @@ PROFILE ?= tiny
 SOC ?= cpu
 STANDIN ?=
 BS ?= 1
+BESIDE ?=
 DEVICE ?= 0
 ON_BAD_INPUT ?= stop
 DATA ?= $(root)/data
@@ -71,8 +72,9 @@ empty :=
 space := $(empty) $(empty)
 one_word = $(if $(word 2,$($1)),$(error $1='$($1)': npukit takes no blanks here))
 whole_path = $(if $(filter-out /% random,$($1)),$(error $1='$($1)': give the whole path, from /))
-$(foreach v,DATA OUT_ROOT VENV PROFILE SOC STANDIN DEVICE,$(call one_word,$v))
+$(foreach v,DATA OUT_ROOT VENV PROFILE SOC STANDIN,$(call one_word,$v))
 $(foreach v,DATA OUT_ROOT VENV,$(call whole_path,$v))
+$(call number,DEVICE)
 $(foreach v,SUMMARY PROFILES BATCHES ONNX INPUT_DIRS LOOP PREPROCESS PTH2ONNX POSTPROCESS,$(if $(value $v),,$(error \
 	$(CURDIR)/Makefile does not set $v; common/model.mk says what it means)))
 $(if $(filter $(PROFILE),$(PROFILES)),,$(error $(model) has no profile '$(PROFILE)'; it has: $(PROFILES)))
@@ -131,31 +133,41 @@ command_perf = $(PYTHON) -m ais_bench --model $(RUN)/atc/model.om --loop $(LOOP)
 command_postprocess = $(PYTHON) $(CURDIR)/postprocess.py $(POSTPROCESS) --run $(RUN) --loop $(LOOP) --report report.json
 
 # What a stage is up to date with, besides files: its command, without the quotes that the shell takes away, and the
-# versions of the tools.
+# versions of the tools. Places are left out: a container, where they are others, takes a stage as the host made it.
 cann := $(firstword $(wildcard $(addsuffix /version.cfg,$(ASCEND_TOOLKIT_HOME) /usr/local/Ascend/ascend-toolkit/latest \
 	/usr/local/Ascend/cann)))
 versions := $(strip $(file <$(VENV)/ready) $(if $(standin),,$(if $(cann),$(file <$(cann)))))
-key = $(strip $(subst ',,$(subst ",,$(command_$1))) | $(versions))
+places := $(VENV)/=venv/ $(OUT_ROOT)/=out/ $(DATA)/=data/ $(root)/=
+placeless = $(subst $(root)/,,$(subst $(DATA)/,data/,$(subst $(OUT_ROOT)/,out/,$(subst $(VENV)/,venv/,$1))))
+key = $(call placeless,$(strip $(subst ',,$(subst ",,$(command_$1))) | $(versions)))
 
 # Timings are the result. On the stand-in the device is this CPU, so whatever is timed runs alone and everything else
-# shares; on a chip only its own timings exclude each other. In a JOB of a cluster processors and chips are the job's own, and
-# what must not be done twice is locked stage by stage, without flock, which other hosts may not see.
+# shares; on a chip only its own timings exclude each other. A container counts its chips from 0, whichever it was given. In a
+# JOB of a cluster processors and chips are the job's own, and what must not be done twice is locked stage by stage, without
+# flock, which other hosts may not see. -F: a signal for the stage must not end at flock.
 locks := $(OUT_ROOT)/.locks
-share := $(if $(JOB),,$(if $(standin),flock -s $(locks)/cpu))
-alone := $(if $(JOB),,flock $(locks)/$(if $(standin),cpu,npu$(DEVICE)))
+nodes := $(wildcard /dev/davinci[0-9] /dev/davinci[0-9][0-9])
+chip_here := $(or $(if $(word 2,$(nodes)),,$(nodes:/dev/davinci%=%)),$(DEVICE))
+share := $(if $(JOB),,$(if $(standin),flock -F -s $(locks)/cpu))
+alone := $(if $(JOB),,flock -F $(locks)/$(if $(standin),cpu,npu$(chip_here)))
+# CANN's atc runs the python3 that it finds, which must be the one that CANN was made with.
+on_chip := $(if $(standin),,--chip )
+cann_python := $(if $(standin),,PATH='$(subst $(VENV)/bin:,,$(PATH))')
 Q := $(if $(V),,@)
-stage = $(PYTHON) -m npukit stage --into $1 --versions '$(versions)' $(if $(V),--show )$(if $(JOB),--shared )$3-- $(command_$2)
+stage = $(PYTHON) -m npukit stage --into $1 --versions '$(versions)' --places '$(places)' $(if $(V),--show )$(if $(JOB),--shared )$3-- $(command_$2)
 
 ifndef NPUKIT_LOCKED
 
 # --- Outside: the environment, one make a model at a time ---------------------
 
+# BESIDE=1, one batch size that only has to infer, lets others of its kind be at work beside it on other chips.
+lock := $(locks)/$(subst /,-,$(OUT:$(OUT_ROOT)/%=%))
 goals := $(filter $(STAGES) all reports train clean,$(MAKECMDGOALS))
 .PHONY: $(STAGES) all reports train clean locked
 $(STAGES) all reports train clean: locked ;
 locked: $(VENV)/ready
-	@mkdir -p $(OUT) $(locks)$(if $(JOB),,; exec 9>>$(locks)/$(subst /,-,$(OUT:$(OUT_ROOT)/%=%)); flock -n 9 || \
-		{ echo 'another make is at work on $(OUT); let it finish, or stop it' >&2; exit 2; }); \
+	@mkdir -p $(OUT) $(locks)$(if $(JOB),,; exec 9>>$(lock) 8>>$(lock)-bs$(firstword $(BS)); \
+		flock $(if $(BESIDE),-s) -n 9 && flock -n 8 || { echo 'another make is at work on $(OUT); let it finish, or stop it' >&2; exit 2; }); \
 	$(MAKE) NPUKIT_LOCKED=1 SOC=$(SOC) $(goals)
 
 else
@@ -198,13 +210,13 @@ $(OUT)/bs%/modify_onnx/model.onnx: $(call script,modify_onnx.py,fidelity ledger)
 	$(Q)$(share) $(call stage,$(@D),modify_onnx)
 
 $(OUT)/bs%/atc/model.om: $(CURDIR)/atc.sh $(if $(modify),$(OUT)/bs%/modify_onnx/model.onnx,$(EXPORT)/$(ONNX)) $(standin_files)
-	$(Q)$(share) $(call stage,$(@D),atc)
+	$(Q)$(cann_python) $(share) $(call stage,$(@D),atc)
 
 $(OUT)/bs%/infer/outputs_summary.json: $(CURDIR)/infer.sh $(OUT)/bs%/atc/model.om $(INPUTS)/manifest.json $(standin_files)
-	$(Q)$(alone) $(call stage,$(@D),infer)
+	$(Q)$(alone) $(call stage,$(@D),infer,$(on_chip))
 
 $(OUT)/bs%/perf/log.txt: $(OUT)/bs%/atc/model.om $(standin_files)
-	$(Q)$(alone) $(call stage,$(@D),perf,--idle $(DEVICE) )
+	$(Q)$(alone) $(call stage,$(@D),perf,$(on_chip)--idle $(DEVICE) )
 
 $(OUT)/bs%/postprocess/report.json: $(call script,postprocess.py,samples fidelity ledger metrics performance provenance report) \
 		$(root)/common/npukit/report.schema.json $(wildcard $(CURDIR)/original.json) \

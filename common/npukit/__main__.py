@@ -1,4 +1,6 @@
-"""What the makefiles call: python -m npukit <verb>. `results`, `why`, `soc` and `idle` need nothing but Python."""
+"""What the makefiles call: python -m npukit <verb>. `why`, `soc`, `idle` and `doctor` need nothing but Python, 3.8 or newer."""
+from __future__ import annotations
+
 import argparse
 import os
 import sys
@@ -11,7 +13,7 @@ from npukit.errors import JobFailed, UserError
 def main() -> int | None:
     verbs = {verb.__name__.replace("_", "-"): verb for verb in (
         stage, batch, msame, merge, results, ledger, fetch, fetch_list, bundle, unbundle, publish, verify_published, soc, idle, why,
-        differences, first_light, facts, cluster)}
+        differences, first_light, facts, cluster, doctor)}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
@@ -24,6 +26,8 @@ def stage(parser, arguments) -> None:
 
     parser.add_argument("--into", type=Path, required=True)
     parser.add_argument("--versions", default="", help="of the tools; the stage is stale when they differ")
+    parser.add_argument("--places", default="", metavar="'FOLDER=NAME ...'", help="what the places in the command are called in its key")
+    parser.add_argument("--chip", action="store_true", help="the command needs a chip")
     parser.add_argument("--idle", type=int, metavar="DEVICE", help="refuse to run while anything else is on the device")
     parser.add_argument("--show", action="store_true", help="show what the command prints while it runs")
     parser.add_argument("--shared", action="store_true", help="jobs on other hosts may run this very stage at the same time")
@@ -31,7 +35,8 @@ def stage(parser, arguments) -> None:
     args = parser.parse_args(arguments)
     command = args.command[args.command[:1] == ["--"]:]  # argparse hands the separator on
     run_stage = stage.run_shared if args.shared else stage.run
-    run_stage(args.into, command, versions=args.versions, idle=args.idle, show=args.show)
+    places = dict(place.rsplit("=", 1) for place in args.places.split())
+    run_stage(args.into, command, versions=args.versions, places=places, chip=args.chip, idle=args.idle, show=args.show)
 
 
 def batch(parser, arguments) -> None:
@@ -187,6 +192,14 @@ def idle(parser, arguments) -> None:
     device.require_idle(parser.parse_args(arguments).device)
 
 
+def doctor(parser, arguments) -> None:
+    """Say what this machine or container has for a job, and how to mend what it lacks."""
+    from npukit import doctor
+
+    parser.parse_args(arguments)
+    doctor.main()
+
+
 def why(parser, arguments) -> None:
     """Read `make -n --debug=basic` on stdin and print which prerequisite makes each stage stale."""
     from npukit.why import reasons
@@ -235,6 +248,8 @@ def facts(parser, arguments) -> None:
     args = parser.parse_args(arguments)
     for path in facts.take(args.tarball, args.root):
         print(path)
+
+
 def cluster(parser, arguments) -> int | None:
     """Plan, submit and follow jobs of a shared cluster."""
     from npukit.cluster import main

@@ -1,4 +1,6 @@
 """The command line that every stage script shares: help, errors, exit codes, progress."""
+from __future__ import annotations
+
 import argparse
 import signal
 import sys

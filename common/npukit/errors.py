@@ -6,6 +6,8 @@ NpukitError
  +-- JobFailed       1   the work was possible and did not succeed, or a bar was missed
  +-- Unavailable    75   the device or a service is busy or gone: try again elsewhere
 """
+from __future__ import annotations
+
 from pathlib import Path
 
 

@@ -8,7 +8,9 @@ The folder then also holds
     command      command line and tool versions, as common/model.mk compares them with those of the day
 A killed stage leaves a hidden folder that the next run removes; a failed one leaves <folder>.failed to look into.
 """
+import contextlib
 import datetime
+import errno
 import functools
 import json
 import os
@@ -21,18 +23,19 @@ import sys
 import time
 from pathlib import Path
 
-from npukit.device import require_idle
-from npukit.errors import JobFailed, Unavailable
+from npukit.device import require_idle, require_node
+from npukit.errors import JobFailed, Unavailable, UserError
 from npukit.files import sha256
 from npukit.locks import hold
 
 # The device or its driver is gone or taken, whatever the tool at hand calls it (ascend_toolchain: dcmi, ACL runtime).
 INFRASTRUCTURE = re.compile(r"-8005\b|\b107001\b|\b507033\b|\b507899\b|dcmi module initialize failed|acl open device \d+ failed")
+FULL = re.compile(r"No space left on device|Disk quota exceeded")
 OWN = {"log.txt", "record.json", "command", "outputs_summary.json"}  # files that tell of one run and its times
 TAIL = 15  # lines of a failed command's output that are shown where the rest is not
 
 
-def run_shared(into: Path, command: list[str], versions: str = "", **options) -> None:
+def run_shared(into: Path, command: list[str], versions: str = "", places: dict[str, str] | None = None, **options) -> None:
     """Run a stage that jobs on other hosts may be running too: one does, the others wait and find it made.
 
     options  as run takes them
@@ -40,23 +43,38 @@ def run_shared(into: Path, command: list[str], versions: str = "", **options) ->
     before = made(into)
     tell = functools.cache(lambda owner: print(f"waiting for {owner}, which makes {into}", flush=True))  # once for each
     with hold(into.parent / ".locks" / into.name, tell):
-        if made(into) != before and (into / "command").read_text() == key(command, versions):
+        if made(into) != before and (into / "command").read_text() == key(command, versions, places):
             print(f"{'':7}    {into}, made by another job meanwhile", flush=True)
             return
-        run(into, command, versions, **options)
+        run(into, command, versions, places, **options)
 
 
-def run(into: Path, command: list[str], versions: str = "", idle: int | None = None, show: bool = False) -> None:
+def run(into: Path, command: list[str], versions: str = "", places: dict[str, str] | None = None, chip: bool = False,
+        idle: int | None = None, show: bool = False) -> None:
     """Run the command in a folder of its own and move the folder to `into` if it exits with 0.
 
     versions  of the tools: with others the stage is stale
+    places    folders and what they are called in `command`, so that a container and its host, where they differ, agree
+    chip      the command needs a chip: a device node that this user may open
     idle      a device that nothing else may be running on
     show      what the command prints, as it prints it; else a line when it has ended, and the end of its log if it failed
     raises    SystemExit with the command's own exit code where it is one of the house's (2, 75); Unavailable where the
-              device is gone or taken; JobFailed otherwise
+              device is gone or taken; UserError where the disk is full; JobFailed otherwise
     """
+    if chip:
+        require_node()
     if idle is not None:
         require_idle(idle)
+    try:
+        in_a_folder(into, command, key(command, versions, places), show)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"the disk of {into} is full ({error.strerror}); free some space and run make again") from None
+
+
+def in_a_folder(into: Path, command: list[str], key: str, show: bool) -> None:
+    """Run the command in a hidden folder beside `into`; the folder takes that name, or <into>.failed."""
     into.parent.mkdir(parents=True, exist_ok=True)
     for left in into.parent.glob(f".{into.name}.*.new"):
         shutil.rmtree(left)
@@ -70,7 +88,7 @@ def run(into: Path, command: list[str], versions: str = "", idle: int | None = N
         blame(status, publish(new, into.with_name(f"{into.name}.failed")), show)
     record = {"command": shlex.join(command), "started": started.isoformat(timespec="seconds"), "seconds": seconds}
     (new / "record.json").write_text(json.dumps(record, indent=1) + "\n")
-    (new / "command").write_text(key(command, versions))
+    (new / "command").write_text(key)
     if made(into) == before:
         publish(new, into)
     else:  # whoever held the lock was taken for dead and was not
@@ -80,9 +98,12 @@ def run(into: Path, command: list[str], versions: str = "", idle: int | None = N
         print(f"{seconds:7.1f} s  {into}", flush=True)
 
 
-def key(command: list[str], versions: str) -> str:
-    """Return command and versions as common/model.mk compares them: make sees the quotes that the shell has taken away here."""
-    line = " ".join(command).replace("'", "").replace('"', "")
+def key(command: list[str], versions: str, places: dict[str, str] | None = None) -> str:
+    """Return command and versions as common/model.mk compares them: without places, and without the quotes that make still sees."""
+    line = " ".join(command)
+    for place, name in (places or {}).items():
+        line = line.replace(place, name)
+    line = line.replace("'", "").replace('"', "")
     return f"{line} | {versions}"
 
 
@@ -106,14 +127,30 @@ def watch(command: list[str], folder: Path, show: bool) -> int:
     except OSError as error:
         raise JobFailed(f"{command[0]} cannot be started: {error.strerror}") from None
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda caught, frame: process.send_signal(caught))
-    with open(folder / "log.txt", "wb") as log:
-        for line in process.stdout:
-            log.write(line)
-            if show:
-                sys.stdout.buffer.write(line)
-                sys.stdout.flush()
-    return process.wait()
+        signal.signal(number, lambda caught, frame: hand_on(process.pid, caught))
+    try:
+        with open(folder / "log.txt", "wb") as log:
+            for line in process.stdout:
+                log.write(line)
+                if show:
+                    sys.stdout.buffer.write(line)
+                    sys.stdout.flush()
+        return process.wait()
+    finally:  # a log that cannot be written must not leave the command at work
+        if process.poll() is None:
+            hand_on(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def hand_on(pid: int, number: int) -> None:
+    """Send a signal to a process and to all that it has started. (A session of its own would outlive a killed make.)"""
+    below = []
+    with contextlib.suppress(OSError):  # it has ended meanwhile
+        below = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    for child in below:
+        hand_on(child, number)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def publish(new: Path, into: Path) -> Path:
@@ -145,6 +182,8 @@ def blame(status: int, failed: Path, show: bool) -> None:
         sys.stderr.write("".join(log.splitlines(keepends=True)[-TAIL:]))
     if found := INFRASTRUCTURE.search(log):
         raise Unavailable(f"the device or its driver failed ({found[0]}); try again elsewhere; its output is in {failed}/log.txt")
+    if FULL.search(log):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if status in (2, 75):
         raise SystemExit(status)  # the script has said what is wrong
     how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"exited with {status}"

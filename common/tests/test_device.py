@@ -1,12 +1,13 @@
 """Chips as several generations of npu-smi print them."""
 import json
 import os
+import pwd
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from npukit.device import Chip, chips, npu_smi, require_idle, soc_version
+from npukit.device import Chip, chips, nodes, npu_smi, require_idle, require_node, soc_version, who
 from npukit.errors import Unavailable, UserError
 
 STANDIN = Path(__file__).parents[1] / "standin" / "bin"
@@ -105,10 +106,43 @@ BUSY = {
 
 
 @pytest.mark.parametrize("answer, names", BUSY.values(), ids=BUSY)
-def test_a_busy_device_is_refused_with_the_processes(plant, answer, names):
+def test_a_busy_device_is_refused_with_the_processes(plant, monkeypatch, answer, names):
     plant(OLD, answer)
+    monkeypatch.setattr("npukit.device.who", str)
     with pytest.raises(Unavailable, match=f"device 1 is busy with process {names};"):
         require_idle(1)
+
+
+def test_who_is_on_the_device(tmp_path):
+    name = Path("/proc/self/comm").read_text().strip()
+    assert who(str(os.getpid())) == f"{os.getpid()} ({name} of {pwd.getpwuid(os.getuid()).pw_name})"
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "comm").write_text("python3\n")
+    if os.getuid() == 0:
+        os.chown(tmp_path / "7", 54321, -1)
+        assert who("7", tmp_path) == "7 (python3 of uid 54321)"
+    assert who("8", tmp_path) == "8", "in another container"
+
+
+@pytest.fixture
+def dev(tmp_path, monkeypatch):
+    monkeypatch.setattr("npukit.device.DEV", tmp_path)
+    return tmp_path
+
+
+def test_a_chip_needs_a_node_that_may_be_opened(dev, monkeypatch):
+    for name in ("davinci_manager", "null"):
+        (dev / name).touch()
+    with pytest.raises(Unavailable, match=r"there is no /dev/davinci device here; .* --device /dev/davinci0"):
+        require_node()
+    for number in (10, 2):
+        (dev / f"davinci{number}").touch()
+    assert [node.name for node in nodes()] == ["davinci2", "davinci10"]
+    require_node()
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    group = (dev / "davinci2").stat().st_gid
+    with pytest.raises(UserError, match=f"davinci2 belongs to group {group} and uid .* may not open it; .* --group-add {group},"):
+        require_node()
 
 
 def test_a_device_that_is_not_there(plant):

@@ -42,7 +42,8 @@ class Tree:
     def plant(self) -> None:
         """Fill the checkout."""
         self.path("common").mkdir(parents=True)
-        for path in (ROOT / "Makefile", *filter(Path.is_file, ROOT.glob("common/*"))):
+        self.path("docker").mkdir()
+        for path in (ROOT / "Makefile", ROOT / "docker" / "engine.mk", *filter(Path.is_file, ROOT.glob("common/*"))):
             shutil.copy2(path, self.path(path.relative_to(ROOT)))
         for name in ("npukit", "standin"):
             shutil.copytree(ROOT / "common" / name, self.root / "common" / name, ignore=SKIP)
