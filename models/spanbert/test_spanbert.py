@@ -152,6 +152,18 @@ def test_ais_bench_by_hand_answers_as_msame(by_hand):
     assert (folder / "ais" / "predictions.json").read_bytes() == (folder / "predictions.json").read_bytes()
 
 
+def test_another_call_replaces_what_the_one_before_left(tmp_path):
+    def bins():
+        return sorted(str(path.relative_to(tmp_path / "inputs")) for path in (tmp_path / "inputs").rglob("*.bin"))
+
+    call(tmp_path, PREPROCESS + "--batch_size 8 --seq_len 128,512")
+    assert bins() == sorted(f"{gear}/{name}/{n}.bin" for name in FOLDERS for n, gear in enumerate((128, 512, 512, 512)))
+    call(tmp_path, PREPROCESS + "--batch_size 16")
+    assert bins() == sorted(f"{name}/{n}.bin" for name in FOLDERS for n in (0, 1))
+    call(tmp_path, PREPROCESS)
+    assert bins() == []
+
+
 @pytest.mark.parametrize("line, reason", [
     ("preprocess --dev_file no.json --model $tiny", r"no\.json is not there"),
     ("preprocess --dev_file $tiny/dev-v1.1.json --model no", "no holds neither vocab.txt nor tokenizer.json"),

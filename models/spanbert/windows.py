@@ -19,8 +19,8 @@ import numpy as np
 import squad
 from npukit import files, ragged
 from npukit.errors import BadSample, UserError
+from npukit.wordpiece import LONGEST
 
-LONGEST = 512  # word pieces, the positions that BERT has
 WHOLE = {"[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"}  # words that are pieces as they stand
 # The graph's inputs in their order, and the original's folders of them.
 DIRECTORIES = {"input_ids": "input_ids", "token_type_ids": "segment_ids", "attention_mask": "input_mask"}
