@@ -161,6 +161,9 @@ bench: $(VENV)/ready ## how much faster than the original's recipe, full size, o
 	@$(MAKE) -C models/elmo PROFILE=random BS="32 64" SAMPLE=1024 GEARS=6 OUT_ROOT=$(bench)/corpus infer
 	$(call run_bench,elmo) --original $(bench)/original/cpu/random/elmo/bs1 --short $(bench)/short/cpu/random/elmo/bs{32,64} \
 		--corpus $(bench)/corpus/cpu/random/elmo/bs{32,64} --oracle $(root)/.oracle/bin/python
+	@$(MAKE) -C models/spanbert PROFILE=random QUESTIONS=120 BS=8 SEQ_LENS=512 OUT_ROOT=$(bench)/fixed infer
+	@$(MAKE) -C models/spanbert PROFILE=random QUESTIONS=120 BS=8 SEQ_LENS=auto GEARS=100 OUT_ROOT=$(bench)/gears infer
+	$(call run_bench,spanbert) --fixed $(bench)/fixed/cpu/random/spanbert/bs8 --gears $(bench)/gears/cpu/random/spanbert/bs8
 
 lint: $(VENV)/ready
 	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models docker .ci

@@ -43,13 +43,13 @@ def order_of(infer: Path) -> Path:
     return infer / "batches" / "order.npy"
 
 
-def judge(seconds: dict[str, float], ours: str, at_least: dict[str, float], samples: int) -> None:
+def judge(seconds: dict[str, float], ours: str, at_least: dict[str, float], samples: int, unit: str = "sentences") -> None:
     """Print what each way reaches, then raise JobFailed where ours is not as many times as fast as it has to be.
 
     at_least  {another way: how many times}; the others are shown only
     """
     for name, taken in seconds.items():
-        print(f"{name:14}{samples / taken:8.2f} sentences/s{taken / seconds[ours]:8.2f} times as long as {ours}")
+        print(f"{name:14}{samples / taken:8.2f} {unit}/s{taken / seconds[ours]:8.2f} times as long as {ours}")
     slow = [f"{seconds[name] / seconds[ours]:.2f} times {name} (at least {times} are due)"
             for name, times in at_least.items() if seconds[name] / seconds[ours] < times]
     if slow:

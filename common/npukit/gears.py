@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser, seq_len: str) -> None:
     parser.add_argument("--seq_len", default=seq_len, help="a length, several with commas, or auto")
     parser.add_argument("--gears", type=int, default=8, help="how many lengths auto may choose")
     parser.add_argument("--gear_cost", type=Path, help='measured cost of a sample by length, {"32": 1.9, "64": 4.1}; tokens if not given')
-    parser.add_argument("--batch_size", type=int, help="with several lengths: write whole batches of one length each")
+    parser.add_argument("--batch_size", type=int, help="write whole batches, of one length each, as said above")
 
 
 def chosen(args: argparse.Namespace, lengths: np.ndarray, longest: int) -> list[int]:

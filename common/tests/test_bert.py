@@ -75,6 +75,34 @@ def test_weights_of_older_releases_are_read(tmp_path, state):
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
 
 
+def test_names_that_dataparallel_prefixed_are_read(tmp_path, state):
+    for kind in KINDS:
+        folder = tmp_path / kind.replace(".", "_")
+        folder.mkdir()
+        net = bert.load(TASK, directory(folder, state={f"module.{name}": value for name, value in state.items()}, kind=kind), labels=2)
+        assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+
+
+def test_the_files_may_be_named_and_the_config_lie_elsewhere(tmp_path, state):
+    for name in ("weights", "config"):
+        (tmp_path / name).mkdir()
+    directory(tmp_path / "weights", state=state, kind="pytorch_model.bin")
+    as_safetensors({name: value + 1 for name, value in state.items()}, tmp_path / "weights")
+    (tmp_path / "weights" / "config.json").rename(tmp_path / "config" / "bert_config.json")
+    net = bert.load(TASK, tmp_path / "weights" / "pytorch_model.bin", labels=2, config_file=tmp_path / "config" / "bert_config.json")
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items()), "the file that was named, not the other"
+    for wrong in (tmp_path / "weights" / "other.bin", tmp_path / "config"):
+        with pytest.raises(UserError, match=r"holds neither model\.safetensors nor pytorch_model\.bin"):
+            bert.load(TASK, wrong, labels=2, config_file=tmp_path / "config" / "bert_config.json")
+
+
+@pytest.mark.parametrize("task, hidden, expected", [
+    ("SequenceClassification", 768, 0.1), ("TokenClassification", 768, 0.02), ("QuestionAnswering", 768 * 4, 0.01),
+    ("QuestionAnswering", 48, 0.08)])
+def test_random_weights_are_as_wide_as_the_answers_need(task, hidden, expected):
+    assert bert.random_range(task, {"hidden_size": hidden}) == pytest.approx(expected)
+
+
 def without(*names):
     return lambda state: {name: value for name, value in state.items() if not name.startswith(names)}
 

@@ -29,10 +29,13 @@ def test_compare_equals_brute_force(case):
                for n in np.unique(sample)]
     differences = [max(abs(float(a) - float(b)) for a, b in zip(x, y)) for x, y in zip(ours, reference)]
     tolerance = 1e-4 * max([1.0, *map(abs, reference.ravel().tolist())])
-    flips = 0
+    flips, clear = 0, []
     for mine, theirs in zip(ours.tolist(), reference.tolist()):
         second, first = sorted(theirs)[-2:]
         flips += mine.index(max(mine)) != theirs.index(first) and first - second > tolerance
+        if first - second > 100 * tolerance:
+            clear.append(mine.index(max(mine)) == theirs.index(first))
+    assert found["clear_agreement"] == pytest.approx(np.mean(clear) if 2 * len(clear) >= len(ours) else 0)
     assert found["cosine_mean"] == pytest.approx(np.mean(cosines), abs=1e-9)
     assert found["cosine_min"] == pytest.approx(min(cosines), abs=1e-9)
     assert found["max_abs"] == pytest.approx(max(differences), rel=1e-6)
@@ -52,6 +55,12 @@ def test_values_that_are_not_finite_are_counted_and_no_number_pretends(value):
     assert np.isfinite(found["cosine_min"])
 
 
+def test_decisions_that_are_nearly_all_ties_are_none():
+    reference = np.array([[1.0, 1.001, 0]] * 3 + [[5, 1, 0]] * 2, np.float32)
+    assert compare(reference, reference, np.arange(5), "")["clear_agreement"] == 0
+    assert compare(reference[1:], reference[1:], np.arange(4), "")["clear_agreement"] == 1
+
+
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"\[3, 2\] are compared with a reference \[3, 3\]"):
         compare(np.zeros((3, 2)), np.zeros((3, 3)), np.arange(3), "")
@@ -65,9 +74,9 @@ def test_a_tie_may_fall_either_way():
     assert all(gate["passes"] for gate in gates(found, "fp32"))
 
 
-PERFECT = {"max_abs": 0.0, "tolerance": 1e-4, "argmax_agreement": 1.0, "flips": 0, "not_finite": 0}
+PERFECT = {"max_abs": 0.0, "tolerance": 1e-4, "argmax_agreement": 1.0, "clear_agreement": 1.0, "flips": 0, "not_finite": 0}
 DIFFERENCE, FLIPS, FINITE = "largest difference from PyTorch", "flipped decisions", "values that are not finite"
-KEPT, DECISIONS = "f1 kept from PyTorch fp32", "decisions kept from PyTorch fp32"
+KEPT, DECISIONS = "f1 kept from PyTorch fp32", "clear decisions kept from PyTorch fp32"
 
 
 @pytest.mark.parametrize("precision, change, metrics, failing", [
@@ -77,13 +86,13 @@ KEPT, DECISIONS = "f1 kept from PyTorch fp32", "decisions kept from PyTorch fp32
     ("fp32", {"flips": 1}, (), {FLIPS}),
     ("fp32", {"not_finite": 1, "max_abs": None}, (), {FINITE, DIFFERENCE}),
     ("fp32", {}, ("f1", 0.0, 0.9), set()),  # fp32 is judged by its numbers
-    ("fp16", {"max_abs": 9.0, "flips": 9, "argmax_agreement": 0.5}, ("f1", 0.7, 0.7), set()),
+    ("fp16", {"max_abs": 9.0, "flips": 9, "clear_agreement": 0.5}, ("f1", 0.7, 0.7), set()),
     ("fp16", {}, ("f1", 0.69931, 0.7), set()),
     ("fp16", {}, ("f1", 0.69929, 0.7), {KEPT}),
     ("fp16", {}, ("f1", float("nan"), 0.7), {KEPT}),
     ("fp16", {"not_finite": 1}, ("f1", 0.7, 0.7), {FINITE}),
-    ("fp16", {"argmax_agreement": 0.99}, ("", 0.0, 0.9), set()),
-    ("fp16", {"argmax_agreement": 0.9899}, ("", 0.9, 0.9), {DECISIONS}),
+    ("fp16", {"argmax_agreement": 0.5, "clear_agreement": 0.99}, ("", 0.0, 0.9), set()),
+    ("fp16", {"clear_agreement": 0.9899}, ("", 0.9, 0.9), {DECISIONS}),
     ("fp16", {"not_finite": 1}, (), {FINITE})])
 def test_each_gate_fails_where_it_should(precision, change, metrics, failing):
     judged = gates({**PERFECT, **change}, precision, *metrics)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npukit.errors import UserError
+from npukit.errors import JobFailed, UserError
 from npukit.files import read_json, write_json
-from npukit.performance import merge, percentile, performance, pure_inference, window_rates
+from npukit.performance import merge, msame_summary, percentile, performance, pure_inference, window_rates
 
 TIMES = st.lists(st.floats(0.01, 1000), min_size=1, max_size=200)
 
@@ -98,3 +98,24 @@ def test_a_chips_runs_are_no_stand_ins(tmp_path):
 def test_no_runs_are_named(tmp_path):
     with pytest.raises(UserError, match="holds no <length>_summary"):
         merge(tmp_path, tmp_path / "outputs")
+
+
+RUN = ("[INFO] acl init success\nInference time: {}ms\nInference time: {}ms\nInference average time : 9.00 ms\n"
+       "[INFO] pid: 1 Execute sample success\n")
+
+
+def test_msames_times_are_read_whatever_the_number_of_its_runs(tmp_path):
+    log = tmp_path / "msame.txt"
+    log.write_text(RUN.format(2.5, "1e+02") + RUN.format(4, 0.25))
+    assert msame_summary(log) == {"npu_compute_time_list": [2.5, 100, 4, 0.25]}
+    log.write_text("npukit stand-in 0.1.0 (CPU, not an NPU)\n" + RUN.format(1, 2))
+    assert msame_summary(log) == {"npu_compute_time_list": [1, 2], "standin": True}
+
+
+@pytest.mark.parametrize("log", [
+    "", "[ERROR] unknown paramenter\n", RUN.format(1, 2).replace("Execute sample success", "Sample process failed"),
+    RUN.format(1, 2) + "[INFO] acl init success\nInference time: 3ms\n"])
+def test_an_msame_that_did_not_end_well_is_no_result(tmp_path, log):
+    (tmp_path / "msame.txt").write_text(log)
+    with pytest.raises(JobFailed, match=r"msame did not end well; .*msame\.txt ends in"):
+        msame_summary(tmp_path / "msame.txt")

@@ -270,3 +270,48 @@ def test_the_filling_is_what_was_asked_for(filling):
     flat, lengths = np.concatenate(wide([1, 2])), np.array([1, 2])
     assert ragged.padded(flat, lengths, np.array([1, 0]), 3, filling).tolist() == [
         [[3, 4, 5], [6, 7, 8], [filling] * 3], [[0, 1, 2], [filling] * 3, [filling] * 3]]
+
+
+# --- For msame: .bin files, one length a folder; and what the folders are called
+
+
+@RELAXED
+@given(cases())
+def test_bins_are_the_same_batches_a_folder_for_each_gear(case):
+    lengths, gears, size = case
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ragged.write(folder, rows_of(lengths), gears, CORPUS, {"attention_mask": "seen"})
+        ragged.write_batches(folder, size, folder / "npy")
+        ragged.write_batches(folder, size, folder / "bin", bins=True)
+        assert np.array_equal(np.load(folder / "npy" / "order.npy"), np.load(folder / "bin" / "order.npy"))
+        found = {path.relative_to(folder / "bin") for path in (folder / "bin").rglob("*.bin")}
+        for kind in ("input_ids", "seen"):
+            for number in range(len(np.load(folder / "npy" / "order.npy"))):
+                batch = np.load(folder / "npy" / kind / f"batch_{number:05d}.npy")
+                place = Path(kind, f"{number}.bin") if len(gears) == 1 else Path(str(batch.shape[1]), kind, f"{number}.bin")
+                assert np.array_equal(np.fromfile(folder / "bin" / place, np.int64).reshape(size, -1), batch)
+                found.remove(place)
+        assert not found, "and no others"
+
+
+def test_batches_of_one_length_keep_the_order_of_the_corpus(tmp_path):
+    ragged.write(tmp_path, rows_of([2, 5, 1, 4, 2]), [6], CORPUS)
+    ragged.write_batches(tmp_path, 2, tmp_path, bins=True)
+    assert np.load(tmp_path / "order.npy").tolist() == [[0, 1], [2, 3], [4, -1]]
+
+
+def test_another_call_leaves_no_bin_of_the_one_before(tmp_path):
+    ragged.write(tmp_path, rows_of([2, 5, 1, 4, 2]), [2, 5], CORPUS)
+    ragged.write_batches(tmp_path, 1, tmp_path, bins=True)
+    ragged.write(tmp_path, rows_of([2, 5]), [5], CORPUS)
+    ragged.write_batches(tmp_path, 2, tmp_path, bins=True)
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*.bin"))] == ["attention_mask/0.bin", "input_ids/0.bin"]
+
+
+def test_folders_in_another_order_than_the_graphs_are_refused(tmp_path):
+    ragged.write(tmp_path, rows_of([2]), [2], CORPUS, {"attention_mask": "seen"})
+    ragged.require_order(tmp_path, ["x/input_ids", "x/seen"])
+    for given_order in (["x/seen", "x/input_ids"], ["input_ids"], ["input_ids", "attention_mask"]):
+        with pytest.raises(UserError, match=r"the graph takes, in this order, input_ids \(as input_ids\), seen \(as attention_mask\)"):
+            ragged.require_order(tmp_path, given_order)

@@ -17,7 +17,7 @@ from npukit.files import read_json, write_json
 from npukit.report import Run, disagreements, ledger, read_all, row, table, write
 
 FIDELITY = {"against": "PyTorch fp32", "cosine_mean": 1.0, "cosine_min": 1.0, "max_abs": 1e-6, "tolerance": 1e-4,
-            "argmax_agreement": 1.0, "flips": 0, "not_finite": 0, "worst_sample": 0}
+            "argmax_agreement": 1.0, "clear_agreement": 1.0, "flips": 0, "not_finite": 0, "worst_sample": 0}
 METRICS = {"f1": 0.7}
 ORIGINAL = {"source": "a README", "rows": [
     {"batch_size": 8, "chip": "Ascend310P3", "metrics": {"f1": 0.7}, "throughput_per_s": 479, "reference_metric": 0.7}]}

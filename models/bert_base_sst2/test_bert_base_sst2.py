@@ -498,7 +498,7 @@ def test_swapped_answers_fail_the_report(made, tmp_path):
     report = judge(folder, tmp_path / "report.json")
     assert not report["passes"]
     failed = [gate["name"] for gate in report["gates"] if not gate["passes"]]
-    assert failed == (["decisions kept from PyTorch fp32"] if twin else ["largest difference from PyTorch", "flipped decisions"])
+    assert failed == (["clear decisions kept from PyTorch fp32"] if twin else ["largest difference from PyTorch", "flipped decisions"])
 
 
 # --- The weights that are shipped

@@ -2,6 +2,7 @@
 
 Source  run_squad.py of facebookresearch/SpanBERT at 0670d8b, after google-research/bert; nothing is copied
 """
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,14 +37,10 @@ def predict(corpus: Corpus, logits: np.ndarray, n_best: int = 20, longest: int =
     longest  pieces that an answer may have
     """
     best = {}
-    begin = 0
-    for number, (question, paragraph) in enumerate(corpus.questions):
-        stop = begin
-        while stop < len(corpus.windows) and corpus.windows[stop].question == number:
-            stop += 1
-        spans = ranked([possible(window, logits[n], n, n_best, longest) for n, window in enumerate(corpus.windows[begin:stop], begin)])
+    for number, windows in itertools.groupby(enumerate(corpus.windows), key=lambda numbered: numbered[1].question):
+        question, paragraph = corpus.questions[number]
+        spans = ranked([possible(window, logits[n], n, n_best, longest) for n, window in windows])
         best[question.id] = spelled(corpus, paragraph, spans, n_best)
-        begin = stop
     return best
 
 

@@ -3,32 +3,31 @@ from pathlib import Path
 
 import numpy as np
 
-from npukit import ragged
 from npukit.errors import UserError
 from npukit.gears import gear_of
-from npukit.report import Run
 from npukit.samples import load
 from windows import Corpus
 
 NAMES = ("batch_{:05d}_{}.npy", "{}_output_{}.bin", "{}_{}.bin", "{}_{}.npy")  # infer.sh with ais_bench, msame, ais_bench by hand
 
 
-def read(folder: Path, corpus: Corpus, batch_size: int, run: Run | None = None) -> np.ndarray:
+def read(folder: Path, corpus: Corpus, batch_size: int, order: Path | None = None, gears: list[int] | None = None) -> np.ndarray:
     """Return float32 [windows, L, 2], start and end logits, 0 behind each window's ids.
 
     folder  of the files, or a folder with one dated folder in it, as the tools make them
-    run     whose infer stage ran in gears or by infer.sh; without it the batches are in the file's order, of max_seq_length
+    order   order.npy, where infer.sh made the batches, and the gears that it had; without them the batches are in the
+            corpus' order, of max_seq_length
     raises  UserError, with the file and the first question in it, where one is missing, too many, cut short or of another
             batch size
     """
-    order, widths = batches(corpus, batch_size, run)
+    rows_of, widths = made(corpus, batch_size, load(order), gears) if order else plain(corpus, batch_size)
     folder = place_of(folder)
     form = next((form for form in NAMES if (folder / form.format(0, 0)).exists()), None)
     if form is None:
         raise UserError(f"{folder} holds no outputs; run the infer stage first")
-    require_all(folder, form, order, corpus)
+    require_all(folder, form, rows_of, corpus)
     logits = np.zeros((len(corpus.windows), corpus.lengths.max(), 2), dtype=np.float32)
-    for number, (rows, width) in enumerate(zip(order, widths)):
+    for number, (rows, width) in enumerate(zip(rows_of, widths)):
         real, used = rows >= 0, min(width, logits.shape[1])
         for index in range(2):
             batch = read_one(folder / form.format(number, index), (len(rows), int(width)), corpus.id_of(rows[0]))
@@ -37,17 +36,19 @@ def read(folder: Path, corpus: Corpus, batch_size: int, run: Run | None = None) 
     return logits
 
 
-def batches(corpus: Corpus, batch_size: int, run: Run | None) -> tuple[np.ndarray, np.ndarray]:
+def plain(corpus: Corpus, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (the window in each row, -1 for filling, int [batches, size]; the length of each batch, int [batches])."""
     count = len(corpus.windows)
-    if run is None:
-        order = np.arange(-(-count // batch_size) * batch_size).reshape(-1, batch_size)
-        return np.where(order < count, order, -1), np.full(len(order), corpus.recipe.max_seq_length)
-    order, gears = load(run.folder / "infer" / "batches" / "order.npy"), np.array(ragged.read_seq_lens(run.inputs))
-    if order.shape[1] != batch_size or order.max() + 1 != count:
-        raise UserError(f"{run.folder} ran {order.max() + 1} windows in batches of {order.shape[1]}; these are {count} windows and "
+    order = np.arange(-(-count // batch_size) * batch_size).reshape(-1, batch_size)
+    return np.where(order < count, order, -1), np.full(len(order), corpus.recipe.max_seq_length)
+
+
+def made(corpus: Corpus, batch_size: int, order: np.ndarray, gears: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same of the batches that infer.sh made."""
+    if order.shape[1] != batch_size or order.max() + 1 != len(corpus.windows):
+        raise UserError(f"{order.max() + 1} windows were run in batches of {order.shape[1]}; these are {len(corpus.windows)} windows and "
                         f"--eval_batch_size {batch_size}")
-    return order, gears[gear_of(corpus.lengths, gears)[order].max(1, where=order >= 0, initial=0)]
+    return order, np.array(gears)[gear_of(corpus.lengths, gears)[order].max(1, where=order >= 0, initial=0)]
 
 
 def place_of(folder: Path) -> Path:

@@ -27,7 +27,7 @@ from npukit.samples import load
 def main() -> None:
     args = options()
     corpus = windows.Corpus(windows.recipe_of(args))
-    logits = outputs.read(args.bin_dir, corpus, args.eval_batch_size, report.Run(args.run) if args.run else None)
+    logits = outputs.read(args.bin_dir, corpus, args.eval_batch_size, *made_by(args.run))
     best = answers.predict(corpus, logits, args.n_best_size, args.max_answer_length)
     predictions = {name: found[0]["text"] for name, found in best.items()}
     files.write_json(args.output_dir / "predictions.json", predictions)
@@ -61,6 +61,11 @@ def options() -> argparse.Namespace:
     if args.report and not (args.run and args.do_eval):
         raise UserError("--report needs --do_eval and --run, the folder that the report is about")
     return args
+
+
+def made_by(run: Path | None) -> tuple:
+    """Return the order of the batches that a run's infer stage made, and its gears."""
+    return (run / "infer" / "batches" / "order.npy", ragged.read_seq_lens(report.Run(run).inputs)) if run else ()
 
 
 def write_report(args: argparse.Namespace, corpus: windows.Corpus, logits, metrics: dict) -> None:

@@ -28,6 +28,7 @@ def main() -> None:
     (args.save_path / "manifest.json").unlink(missing_ok=True)
     files.write_text(args.save_path / "seq_lens.txt", " ".join(map(str, seq_lens)) + "\n")
     windows.write_recipe(args.save_path, corpus.recipe)
+    ragged.remove_batches(args.save_path, windows.DIRECTORIES.values())
     ragged.write(args.save_path, corpus.rows(), seq_lens, corpus.description(), windows.DIRECTORIES)
     if args.batch_size is not None:
         ragged.write_batches(args.save_path, args.batch_size, args.save_path, bins=True)

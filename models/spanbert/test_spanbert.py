@@ -19,8 +19,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 import answers
+import outputs
 import windows
-from npukit import bert, graph
+from npukit import bert, graph, ragged
 from npukit.errors import JobFailed, UserError
 from windows import Corpus, Recipe
 
@@ -149,6 +150,18 @@ def test_ais_bench_by_hand_answers_as_msame(by_hand):
     ran(folder, BY_AIS_BENCH)
     assert len(list((folder / "input_ids").iterdir())) == WINDOWS, "a file a sample, and none of the batches before"
     assert (folder / "ais" / "predictions.json").read_bytes() == (folder / "predictions.json").read_bytes()
+
+
+def test_another_call_replaces_what_the_one_before_left(tmp_path):
+    def bins():
+        return sorted(str(path.relative_to(tmp_path / "inputs")) for path in (tmp_path / "inputs").rglob("*.bin"))
+
+    call(tmp_path, PREPROCESS + "--batch_size 8 --seq_len 128,512")
+    assert bins() == sorted(f"{gear}/{name}/{n}.bin" for name in FOLDERS for n, gear in enumerate((128, 512, 512, 512)))
+    call(tmp_path, PREPROCESS + "--batch_size 16")
+    assert bins() == sorted(f"{name}/{n}.bin" for name in FOLDERS for n in (0, 1))
+    call(tmp_path, PREPROCESS)
+    assert bins() == []
 
 
 @pytest.mark.parametrize("line, reason", [
@@ -305,13 +318,7 @@ bash $here/infer.sh ../bs{bs}/{soc}.om ../inputs/input_ids,../inputs/segment_ids
 
 @pytest.fixture(scope="module")
 def answered(modified):
-    """A function: what the tools leave for (form, soc, batch size, tool), as a run's folder that outputs.read knows, and the logits."""
-    import outputs
-
-    class Run:
-        def __init__(self, inputs, place):
-            self.folder, self.inputs = place.parent, inputs
-
+    """A function: the logits of (form, soc, batch size, tool), in the order of the corpus."""
     made = {}
 
     def make(form, soc, bs, tool):
@@ -319,8 +326,8 @@ def answered(modified):
             folder, place = modified(form, bs), f"{tool}_{soc}_{bs}/infer"
             (folder / place).parent.mkdir()
             ran(folder, INFER.format(soc=soc, bs=bs, tool=tool, place=place).replace("../", "../../"))
-            run = Run(folder / "inputs", folder / place)
-            made[form, soc, bs, tool] = outputs.read(folder / place / "outputs", CORPUS, bs, run)
+            order, gears = folder / place / "batches" / "order.npy", ragged.read_seq_lens(folder / "inputs")
+            made[form, soc, bs, tool] = outputs.read(folder / place / "outputs", CORPUS, bs, order, gears)
             assert json.loads((folder / place / "outputs_summary.json").read_text())["standin"]
         return made[form, soc, bs, tool]
 
@@ -340,7 +347,7 @@ def test_answers_are_pytorchs_whatever_the_tool_the_batch_and_the_gears(fixed, a
 def test_the_twin_keeps_its_decisions(fixed, answered, form):
     reference, logits = np.load(fixed / "reference.npy"), answered(form, "Ascend310P3", 8, "ais_bench")
     closeness = answers.task(CORPUS).compare(logits, reference)
-    assert closeness["not_finite"] == 0 and closeness["max_abs"] > 1e-4 and closeness["argmax_agreement"] >= 0.98
+    assert closeness["not_finite"] == 0 and closeness["max_abs"] > 1e-4 and closeness["clear_agreement"] >= 0.99
 
 
 @pytest.mark.parametrize("tool", ["ais_bench", "msame"])

@@ -248,7 +248,7 @@ def test_swapped_files_are_seen(inputs, one, other):
     (inputs / f"{one}.npy").rename(inputs / "spare.npy")
     (inputs / f"{other}.npy").rename(inputs / f"{one}.npy")
     (inputs / "spare.npy").rename(inputs / f"{other}.npy")
-    with pytest.raises(UserError, match=r"is not the graph's .*token_type_ids \(segment_ids\).*Were two swapped\?"):
+    with pytest.raises(UserError, match=r"are not the graph's inputs, .*token_type_ids \(in segment_ids\).*Were two swapped\?"):
         windows.load(inputs)
 
 

@@ -19,8 +19,8 @@ import numpy as np
 import squad
 from npukit import files, ragged
 from npukit.errors import BadSample, UserError
+from npukit.wordpiece import LONGEST
 
-LONGEST = 512  # word pieces, the positions that BERT has
 WHOLE = {"[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"}  # words that are pieces as they stand
 # The graph's inputs in their order, and the original's folders of them.
 DIRECTORIES = {"input_ids": "input_ids", "token_type_ids": "segment_ids", "attention_mask": "input_mask"}
@@ -249,12 +249,10 @@ def require_paired(arrays: dict[str, np.ndarray], lengths: np.ndarray, where: Pa
 
     A mask is 1 up to the window's end; segments are 0, then 1 up to the window's end.
     """
-    place, end = np.arange(lengths.max()), lengths[:, None]
-    first = lengths - arrays["token_type_ids"].sum(1) if list(arrays) == list(DIRECTORIES) else None
-    sound = first is not None and {
-        "attention_mask": np.array_equal(arrays["attention_mask"], place < end),
-        "token_type_ids": (first > 0).all() and np.array_equal(arrays["token_type_ids"], (place >= first[:, None]) & (place < end))}
-    if not sound or not all(sound.values()):
-        wrong = next((name for name, whole in (sound or {}).items() if not whole), "inputs")
-        raise UserError(f"{where}: {DIRECTORIES.get(wrong, ','.join(arrays))} is not the graph's {wrong}, which are, in this order, "
-                        f"{', '.join(f'{name} ({folder})' for name, folder in DIRECTORIES.items())}. Were two swapped?")
+    _, segments, mask = arrays.values()
+    place, end, first = np.arange(lengths.max()), lengths[:, None], (lengths - segments.sum(1))[:, None]
+    paired = (list(arrays) == list(DIRECTORIES) and np.array_equal(mask, place < end) and (first > 0).all()
+              and np.array_equal(segments, (place >= first) & (place < end)))
+    if not paired:
+        raise UserError(f"{where}: {', '.join(arrays)} are not the graph's inputs, in this order "
+                        f"{', '.join(f'{name} (in {folder})' for name, folder in DIRECTORIES.items())}. Were two swapped?")
