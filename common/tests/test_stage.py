@@ -5,9 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from scripts import environment
+
+from npukit.stage import watch
 
 
 @pytest.fixture
@@ -112,6 +115,44 @@ def test_a_busy_device_stops_the_stage_before_it_begins(stage, tmp_path):
     done = stage("touch begun", "--idle", "0", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert done.returncode == 75 and "device 0 is busy with process 12" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_sigterm_reaches_what_the_command_has_started(tmp_path):
+    """Also behind flock, and of a pipeline both ends: nothing of an interrupted stage goes on working."""
+    process = started(tmp_path, "(sleep 61.5 | sleep 62.5) & flock -F . bash -c 'touch half; sleep 63.5; true'")
+    process.terminate()
+    process.communicate(timeout=10)
+    assert process.returncode == 1
+    listed = subprocess.run(["pgrep", "-f", "-s", str(process.pid), "sleep 6"], capture_output=True, text=True)
+    assert not listed.stdout
+
+
+@pytest.mark.parametrize("line", ["echo 'OSError: [Errno 28] No space left on device' >&2; exit 1", "echo Disk quota exceeded; exit 255"])
+def test_a_full_disk_is_named(stage, line):
+    done = stage(line)
+    assert done.returncode == 2 and "out/s is full (No space left on device); free some space and run make again" in done.stderr
+
+
+def test_a_full_disk_under_the_log_ends_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "log.txt").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        watch(["bash", "-c", f"echo $$ >{tmp_path}/pid; yes"], tmp_path / "folder", show=False)
+    assert not os.path.exists(f"/proc/{(tmp_path / 'pid').read_text().strip()}")
+
+
+def test_the_key_holds_no_places(stage, tmp_path):
+    places = f"/opt/venv/=venv/ {tmp_path}/="
+    assert stage(f"echo '{tmp_path}/data/x' \"/opt/venv/bin\"", "--versions", "v", "--places", places).returncode == 0
+    assert (tmp_path / "out/s/command").read_text() == "bash -c echo data/x venv/bin | v"
+
+
+def test_a_stage_on_a_chip_wants_a_node(stage, tmp_path):
+    if list(Path("/dev").glob("davinci[0-9]*")):
+        pytest.skip("this machine has a chip")
+    done = stage("touch begun", "--chip")
+    assert done.returncode == 75 and "there is no /dev/davinci device here" in done.stderr and not (tmp_path / "out").exists()
 
 
 # --- Jobs on several hosts -----------------------------------------------------------------------------------------------------------
