@@ -123,7 +123,7 @@ cluster := plan submit jobs collect cancel
 ROOT := $(root)
 HANDED_ON := $(handed_on)
 $(foreach v,ROOT CLUSTER SITE MAX_NPUS SUBMISSION MODEL BS PROFILE SOC STANDIN DATA OUT_ROOT VENV HANDED_ON \
-	$(foreach v,$(handed_on),$(if $(value $v),$v)),$(eval $(cluster): export $v := $$($v)))
+	$(foreach v,$(handed_on),$(if $(value $v),$v)),$(eval $(cluster) doctor: export $v := $$($v)))
 .PHONY: $(cluster)
 plan: ## the jobs that `submit` would submit, their texts, and what they will cost; CLUSTER=slurm, kubernetes or volcano
 submit: ## MODEL x BS as jobs of a shared cluster; MAX_NPUS= at a time, SITE= describes the site
@@ -136,8 +136,8 @@ $(cluster): $(VENV)/ready
 # --- The environment and the tests, on this machine ---------------------------
 
 .PHONY: setup doctor test bench lint lint-images
-doctor: ## what this machine, or this container, has for a job, and how to mend what it lacks
-	@OUT_ROOT=$(OUT_ROOT) $(PYTHON3) -m npukit doctor
+doctor: ## what this machine, this container, or with CLUSTER= the site has for a job, and how to mend what it lacks
+	@OUT_ROOT=$(OUT_ROOT) $(PYTHON3) -m npukit $(if $(CLUSTER),cluster check,doctor)
 
 setup: $(VENV)/ready ## make .venv, as the first use of anything does
 

@@ -21,7 +21,7 @@ NODES ?= $(wildcard /dev/davinci[0-9] /dev/davinci[0-9][0-9])
 
 contained := $(STAGES) all train clean why results ledger
 asked := $(filter $(contained),$(MAKECMDGOALS))
-on_chip := $(if $(filter cpu,$(SOC))$(STANDIN),,$(filter infer perf postprocess all,$(asked)))
+on_chip := $(if $(filter cpu,$(SOC))$(STANDIN),,$(filter infer perf $(if $(JOB),,postprocess all),$(asked)))
 
 # --- Which engine: the first that answers and has the image -------------------
 

@@ -118,6 +118,13 @@ def test_the_chip_is_held_only_while_it_infers(tree, given, measured, last):
     assert not [word for words in (before, chip, *rest) for word in words if word.startswith("DEVICE")], "inside it is 0"
 
 
+def test_a_cluster_job_that_judges_has_no_chip(tree):
+    """Its chip was another job's; what it needs is done, or is an error and not a reason to infer."""
+    make(tree, CHIP, FOUR, "JOB=1", "postprocess")
+    [words] = started(tree)
+    assert "--device" not in words and "JOB=1" in words and words[-1] == "postprocess"
+
+
 def test_what_only_compiles_needs_no_chip(tree):
     make(tree, CHIP, "NODES=", "atc")
     make(tree, CHIP, "NODES=", "STANDIN=1", "all")

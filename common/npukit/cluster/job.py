@@ -92,7 +92,8 @@ def used_device(plan: Plan, task: Task) -> str:
 def front_door(plan: Plan, settings: dict[str, str], goals) -> list[str]:
     site = plan.site
     engine = "none" if site.engine == "apptainer" else site.engine
-    settings = plan.variables | {"ENGINE": engine} | settings
+    image = site.image if engine in ("docker", "podman") else ""
+    settings = plan.variables | {"ENGINE": engine, "IMAGE": image or ""} | settings
     make = ["make", "-C", plan.root, *(f"{name}={value}" for name, value in settings.items() if value), *goals]
     if site.engine != "apptainer":
         return make
