@@ -25,7 +25,7 @@ from npukit import bert, graph, ragged
 from npukit.errors import JobFailed, UserError
 from windows import Corpus, Recipe
 
-SCRIPTS = {name: scripts.load(HERE / f"{name}.py") for name in ("preprocess", "pth2onnx", "modify_onnx", "postprocess")}
+SCRIPTS = {name: scripts.load(HERE / f"{name}.py") for name in ("preprocess", "pth2onnx", "modify_onnx", "postprocess", "bench")}
 SCRIPTS["parse"] = scripts.load(HERE / "test" / "parse.py")
 TINY = ROOT / "data" / "tiny" / "spanbert"
 ENVIRONMENT = scripts.environment(OMP_NUM_THREADS="1")
@@ -578,3 +578,21 @@ def test_the_one_step_callers(tmp_path):
     for script in ("pth2om.sh", "eval_acc_perf.sh"):
         done = run(tmp_path, f"bash $here/test/{script} --batchsize=4")
         assert done.returncode == 2 and "--batchsize=4 is none of" in done.stderr
+
+
+def test_the_bench(tmp_path, monkeypatch, capsys):
+    """The same answers both ways; only the ratio is let pass, and then seen failing."""
+    bench, runs = SCRIPTS["bench"], {}
+    for name, flags in (("fixed", []), ("gears", ["SEQ_LENS=auto"])):
+        done = make(tmp_path / name, "QUESTIONS=4", *flags, "infer")
+        assert done.returncode == 0, done.stdout + done.stderr
+        [runs[name]] = (tmp_path / name).glob("cpu/tiny/spanbert/bs8")
+    for name in ("PATH", "PYTHONPATH"):
+        monkeypatch.setenv(name, scripts.environment()[name])
+    line = f"bench --fixed {runs['fixed']} --gears {runs['gears']}"
+    monkeypatch.setattr(bench, "AT_LEAST", {"fixed": 0.0})
+    call(tmp_path, line)
+    assert [said.split()[0] for said in capsys.readouterr().out.splitlines()] == ["fixed", "gears"]
+    monkeypatch.setattr(bench, "AT_LEAST", {"fixed": 1000.0})
+    with pytest.raises(JobFailed, match=r"gears reach only .* times fixed \(at least 1000"):
+        call(tmp_path, line)
