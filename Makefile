@@ -144,26 +144,9 @@ setup: $(VENV)/ready ## make .venv, as the first use of anything does
 test: $(VENV)/ready lint ## the tests: no engine, no network
 	$(PYTHON) -m pytest -q -c common/pyproject.toml --rootdir . common models
 
-# Each model's bench runs are made in folders of their own and timed again by its bench.py, all in one run.
-bench := $(OUT_ROOT)/bench
-run_bench = PATH=$(VENV)/bin:$(root)/common/standin/bin:$$PATH PYTHONPATH=$(root)/common/standin:$$PYTHONPATH $(PYTHON) models/$1/bench.py
-bench: $(VENV)/ready ## how much faster than the original's recipe, full size, on this CPU; an hour or so
-	@$(MAKE) -C models/bert_base_sst2 PROFILE=random BS=8 SEQ_LENS=128 OUT_ROOT=$(bench)/fixed infer
-	@$(MAKE) -C models/bert_base_sst2 PROFILE=random BS=16 SEQ_LENS=auto GEARS=100 OUT_ROOT=$(bench)/gears infer
-	$(call run_bench,bert_base_sst2) --fixed $(bench)/fixed/cpu/random/bert_base_sst2/bs8 --gears $(bench)/gears/cpu/random/bert_base_sst2/bs16
-	$(PYTHON) models/bert_large_ner/bench_corpus.py --sentences 160 --output $(bench)/conll.txt
-	@$(MAKE) -C models/bert_large_ner PROFILE=random CORPUS=$(bench)/conll.txt BS=1 SEQ_LENS=512 OUT_ROOT=$(bench)/fixed infer
-	@$(MAKE) -C models/bert_large_ner PROFILE=random CORPUS=$(bench)/conll.txt BS=16 SEQ_LENS=auto GEARS=100 OUT_ROOT=$(bench)/gears infer
-	$(call run_bench,bert_large_ner) --fixed $(bench)/fixed/cpu/random/bert_large_ner/bs1 --gears $(bench)/gears/cpu/random/bert_large_ner/bs16
-	@$(MAKE) -C models/elmo oracle
-	@$(MAKE) -C models/elmo PROFILE=random RECIPE=original SAMPLE= OUT_ROOT=$(bench)/original infer
-	@$(MAKE) -C models/elmo PROFILE=random BS="32 64" SAMPLE= SEQ_LENS="5 6 7 8" OUT_ROOT=$(bench)/short infer
-	@$(MAKE) -C models/elmo PROFILE=random BS="32 64" SAMPLE=1024 GEARS=6 OUT_ROOT=$(bench)/corpus infer
-	$(call run_bench,elmo) --original $(bench)/original/cpu/random/elmo/bs1 --short $(bench)/short/cpu/random/elmo/bs{32,64} \
-		--corpus $(bench)/corpus/cpu/random/elmo/bs{32,64} --oracle $(root)/.oracle/bin/python
-	@$(MAKE) -C models/spanbert PROFILE=random QUESTIONS=120 BS=8 SEQ_LENS=512 OUT_ROOT=$(bench)/fixed infer
-	@$(MAKE) -C models/spanbert PROFILE=random QUESTIONS=120 BS=8 SEQ_LENS=auto GEARS=100 OUT_ROOT=$(bench)/gears infer
-	$(call run_bench,spanbert) --fixed $(bench)/fixed/cpu/random/spanbert/bs8 --gears $(bench)/gears/cpu/random/spanbert/bs8
+bench: $(foreach m,$(MODEL),$(if $(wildcard models/$m/bench.py),bench-$m)) ## how much faster than the original's recipe, full size, on this CPU; many minutes a model
+bench-%: $(VENV)/ready
+	@$(MAKE) -C models/$* bench
 
 lint: $(VENV)/ready
 	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models docker .ci

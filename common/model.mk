@@ -14,6 +14,7 @@
 #   [MODIFY_ONNX] [ATC] [INFER] [PERF]   further flags or arguments of these stages
 #   [LIBRARY]           modules of the library that its scripts import beside those that all models' do;
 #                       $(graph_modules) are those of npukit.graph
+#   [a target bench]    the runs that a bench.py compares, below $(bench), and its call
 #   [STAGES_FURTHER]    stages that only this model has; it has their rules behind the include
 #   [POSTPROCESS_READS] what postprocess reads of them, with % for the batch size
 #
@@ -244,6 +245,9 @@ clean: ## remove what these stages made
 	rm -rf $(OUT)
 
 endif
+
+# Where a bench.py is called: its runs are made in folders of their own, then timed again, all in one run.
+bench := $(OUT_ROOT)/bench
 
 # --- Help ---------------------------------------------------------------------
 
