@@ -5,7 +5,7 @@ README, "Prepare the data". Nothing is ever cut: a question longer than --max_qu
 
 Reads   --dev_file   dev-v1.1.json
         --model      a folder with the vocabulary: vocab.txt or tokenizer.json
-Writes  --save_path  input_ids.npy segment_ids.npy input_mask.npy   int64 [windows, longest], 0 behind each window; lengths.npy
+Writes  --save_path  input_ids.npy segment_ids.npy input_mask.npy   int64 [pieces], all windows behind one another; lengths.npy
                      recipe.json    what the windows were made of, for the stages that ask what the answers score
                      seq_lens.txt   the lengths that the graph is to be compiled for
                      manifest.json  last of all
