@@ -168,6 +168,7 @@ def placeless(report: Path) -> dict:
     for name in ("started", "seconds", "image", "host", "commands", "commit"):
         made["provenance"].pop(name)
     made["provenance"]["versions"].pop("python")
+    made["provenance"]["inputs"].pop("om")  # it holds atc's command line, with its paths
     return made
 
 
