@@ -7,6 +7,7 @@ device node that they may open. The chips are nodes made for the test; root is n
 import json
 import os
 import re
+import resource
 import shutil
 import stat
 import subprocess
@@ -272,6 +273,28 @@ def test_a_full_disk(checkout, cpu, out):
     printed = run(*command, "make", "MODEL=bilstm_crf", "OUT_ROOT=/npukit/full", "pth2onnx", fails=True)
     assert re.search(r"npukit: the disk of \S+ is full \(No space left on device\); free some space", printed) and "Error 2" in printed
     assert "Traceback" not in printed.split("npukit: the disk")[1]
+
+
+def test_podman_takes_the_same_job(checkout, cpu, out, place):
+    """With a store of its own; where podman cannot start a container at all, there is nothing to test."""
+    if shutil.which("podman") is None:
+        pytest.skip("there is no podman")
+    store = place / "podman"
+    (place / "bin").mkdir()
+    flags = f"--root {store}/root --runroot {store}/run --cgroup-manager cgroupfs --storage-driver overlay"
+    (place / "bin/podman").write_text(f'#!/bin/bash\nexec {shutil.which("podman")} {flags} "$@"\n')
+    (place / "bin/podman").chmod(0o755)
+    path = {"PATH": f"{place}/bin:{os.environ['PATH']}"}
+    soft, processes = resource.getrlimit(resource.RLIMIT_NOFILE)[0], resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    limits = f"--ulimit nofile={soft}:{soft} --ulimit nproc={processes}:{processes}"  # podman would raise them, which not every root may
+    try:
+        run("bash", "-c", f"docker save {cpu} | podman load --quiet && podman run --rm --network none {limits} {cpu} true", **path)
+    except AssertionError as error:
+        pytest.skip(f"podman starts no container here: {str(error)[-200:]}")
+    asked = [f"IMAGE=localhost/{cpu}", f"RUN_FLAGS={limits}", f"OUT_ROOT={out}", "MODEL=bilstm_crf", "LOOP=5", "all"]
+    printed = make(checkout, "ENGINE=podman", *asked, **path)
+    assert "running in localhost/npukit-cpu with podman" in printed and re.search(r"^bilstm_crf .* pass$", printed, re.M)
+    run("podman", "rmi", "--all", "--force", **path)
 
 
 # --- With a chip -----------------------------------------------------------------------------------------------------
