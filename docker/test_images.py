@@ -274,6 +274,29 @@ def test_a_full_disk(checkout, cpu, out):
     assert "Traceback" not in printed.split("npukit: the disk")[1]
 
 
+def test_podman_takes_the_same_job(checkout, cpu, out, place):
+    """With a store of its own; where podman cannot start a container at all, there is nothing to test."""
+    if shutil.which("podman") is None:
+        pytest.skip("there is no podman")
+    store = place / "podman"
+    (place / "bin").mkdir()
+    flags = f"--root {store}/root --runroot {store}/run --cgroup-manager cgroupfs --storage-driver overlay"
+    (place / "bin/podman").write_text(f'#!/bin/bash\nexec {shutil.which("podman")} {flags} "$@"\n')
+    (place / "bin/podman").chmod(0o755)
+    path = {"PATH": f"{place}/bin:{os.environ['PATH']}"}
+    limits = "--ulimit nofile=1024:4096 --ulimit nproc=4096:4096"  # podman would raise them, which not every root may
+    try:
+        run("bash", "-c", f"docker save {BASE} | podman load --quiet && podman run --rm --network none {limits} {BASE} true", **path)
+    except AssertionError as error:
+        pytest.skip(f"podman starts no container here: {str(error)[-200:]}")
+    run("bash", "-c", f"docker save {cpu} | podman load --quiet", **path)
+    os.chown(out, 0, 0)  # root without capabilities writes only what is its own
+    asked = [f"IMAGE=localhost/{cpu}", f"RUN_FLAGS={limits}", f"OUT_ROOT={out}", "MODEL=bilstm_crf", "LOOP=5", "all"]
+    printed = make(checkout, "ENGINE=podman", *asked, **path)
+    assert "running in localhost/npukit-cpu with podman" in printed and re.search(r"^bilstm_crf .* pass$", printed, re.M)
+    run("podman", "rmi", "--all", "--force", **path)
+
+
 # --- With a chip -----------------------------------------------------------------------------------------------------
 
 
