@@ -190,7 +190,7 @@ def test_labels_and_no_leftovers(cpu):
     assert "torch==2." in labels["org.npukit.versions"] and "python 3.11" in labels["org.npukit.versions"]
     printed = run("docker", "run", "--rm", "--network", "none", cpu, "bash", "-c",
                   "id -u; command -v gcc cc g++; "
-                  "ls -d /wheels /build /root/.cache /npukit/data/* /npukit/wheelhouse /npukit/common/tests; true")
+                  "ls -d /wheels /build ~root/.cache /npukit/data/* /npukit/wheelhouse /npukit/common/tests; true")
     assert printed.splitlines()[0] == "65534" and re.findall(r"^/\S+", printed, re.M) == ["/npukit/data/README.md", "/npukit/data/tiny"]
 
 
