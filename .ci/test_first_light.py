@@ -18,11 +18,12 @@ from personality import PLANTED, plant  # noqa: E402
 
 MODELS = ("bert_base_sst2", "bilstm_crf")
 SITE = {"USER": "zelda", "LOGNAME": "zelda", "HOSTNAME": "npu-node-17"}
-SECRETS = [*SITE.values(), "10.20.30.40", "02:42:ac:11:00:02", "someone@example.org", "/home/rival", "secret_server", "4711"]
-EARLIER = """npu-node-17 (10.20.30.40, 02:42:ac:11:00:02): zelda, someone@example.org, /home/rival/x
-| 0       1                     | 4711            | secret_server            | 883                       |
+PID = 3_141_592  # as no digest and no decimal would hold it by chance
+SECRETS = [*SITE.values(), "10.20.30.40", "02:42:ac:11:00:02", "someone@example.org", "/home/rival", "secret_server", str(PID)]
+EARLIER = f"""npu-node-17 (10.20.30.40, 02:42:ac:11:00:02): zelda, someone@example.org, /home/rival/x
+| 0       1                     | {PID}         | secret_server            | 883                       |
 """
-PROCESSES = [{"id": 0, "chip": 0}, {"id": 0, "chip": 1, "processes": [{"pid": 4711, "name": "secret_server", "memory": 883}]}]
+PROCESSES = [{"id": 0, "chip": 0}, {"id": 0, "chip": 1, "processes": [{"pid": PID, "name": "secret_server", "memory": 883}]}]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,8 @@ def test_each_planted_difference_is_named_and_nothing_else(members):
 
 def test_no_member_tells_who_or_where(light, members):
     for name, text in members.items():
-        assert not [secret for secret in (*SECRETS, str(light[0].parents[2])) if secret in name + text], name
+        found = [secret for secret in SECRETS if re.search(rf"(?<!\d)(?<!\d\.){re.escape(secret)}(?!\d)", name + text)]
+        assert not found and str(light[0].parents[2]) not in text, name
     listed = [line.split()[1] for line in members["CONTENTS.txt"].splitlines()[2:]]
     assert sorted([*listed, "CONTENTS.txt"]) == sorted(members)
     assert "logs/an-earlier-call.txt" in members

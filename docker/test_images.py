@@ -225,11 +225,11 @@ def test_the_saved_image_has_its_digest(checkout, cpu):
 def test_the_line_of_the_readme_as_it_is_typed(checkout, cpu):
     text = (checkout / "docker/README.md").read_text()
     line = re.search(r"^```console\n(docker run .*?)^```", text, re.M | re.S)[1]
-    assert "--device /dev/davinci0" in line and "SOC=Ascend310P3 MODEL=bilstm_crf BS=1 all" in line
+    assert "--device /dev/davinci0" in line and "SOC=Ascend310P3 MODEL=elmo BS=1 all" in line
     (checkout / "out").mkdir(exist_ok=True)
     os.chown(checkout / "out", USER, GROUP)
     printed = run("bash", "-euc", line.replace("npukit-cann", cpu).replace("SOC=Ascend310P3", "LOOP=5"), cwd=checkout, user=True)
-    assert re.search(r"^bilstm_crf .* pass$", printed, re.M) and not foreign(checkout / "out")
+    assert re.search(r"^elmo .* pass$", printed, re.M) and not foreign(checkout / "out")
     shutil.rmtree(checkout / "out")
 
 
@@ -272,6 +272,14 @@ def test_a_full_disk(checkout, cpu, out):
     printed = run(*command, "make", "MODEL=bilstm_crf", "OUT_ROOT=/npukit/full", "pth2onnx", fails=True)
     assert re.search(r"npukit: the disk of \S+ is full \(No space left on device\); free some space", printed) and "Error 2" in printed
     assert "Traceback" not in printed.split("npukit: the disk")[1]
+
+
+def test_first_light_in_a_container(checkout, cpu, out):
+    """Where the chip's tools are only in the image: the same command, the same tarball."""
+    asked = ["make", "SOC=auto", "STANDIN=1", "MODEL=bilstm_crf", "PROFILE=tiny", "BS=1 4", "LOOP=3", "first-light"]
+    printed = run(*by_hand(checkout, out, cpu), *asked)
+    assert "0 facts differ" in printed and "Steps not done: none" in printed, printed
+    assert (out / "Ascend310P3-standin/first-light-Ascend310P3-standin.tar.gz").exists() and not foreign(out)
 
 
 def test_podman_takes_the_same_job(checkout, cpu, out, place):

@@ -38,7 +38,8 @@ def main() -> None:
         print(f"{args.file_path} has {len(shards)} of the first {args.file_num} shards; not there: {numbers}", file=sys.stderr)
     everything = list(lm1b.sentences(shards))
     sentences = [everything[i] for i in lm1b.spread(len(everything), args.sample or len(everything))]
-    seq_lens = gears.parse(args.word_len, np.array([len(words) for words in sentences]), args.gears, flag="--word_len")
+    costs = gears.read_costs(args.gear_cost) if args.gear_cost else None
+    seq_lens = gears.parse(args.word_len, np.array([len(words) for words in sentences]), args.gears, costs, flag="--word_len")
     kept = [words for words in sentences if len(words) <= seq_lens[-1]]
     if not kept:
         raise UserError(f"none of {len(sentences)} sentences has at most {seq_lens[-1]} words; raise --word_len")
@@ -57,6 +58,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--file_num", type=int, default=lm1b.SHARDS, help="how many shards, from 00000 on")
     parser.add_argument("--word_len", default="8", help="a length in words, several with commas, or auto")
     parser.add_argument("--gears", type=int, default=4, help="how many lengths auto may choose")
+    parser.add_argument("--gear_cost", type=Path, help='measured cost of a sentence by length, {"8": 1.9, "32": 7.1}; words if not given')
     parser.add_argument("--sample", type=int, help="take only so many sentences, evenly spread over the corpus")
     parser.add_argument("--recipe", choices=["exact", "original"], default="exact",
                         help="original: fill up with characters, which the network takes for words")

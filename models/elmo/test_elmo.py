@@ -132,6 +132,12 @@ def test_every_sentence_runs_in_some_gear(tmp_path):
     assert sorted(seen) == list(range(32))
 
 
+def test_what_lengths_cost_chooses_the_gears(tmp_path):
+    (tmp_path / "flat.json").write_text('{"1": 1.0, "100": 1.0}')
+    call(tmp_path, PREPROCESS + "--word_len auto --gears 3 --gear_cost flat.json")
+    assert len((tmp_path / "seq_lens.txt").read_text().split()) == 1, "where all cost the same, one is enough"
+
+
 def test_a_sample_is_spread_over_the_corpus_and_said(tmp_path):
     call(tmp_path, PREPROCESS + "--word_len auto --sample 8")
     corpus = files.read_json(tmp_path / "manifest.json")["corpus"]
