@@ -31,11 +31,20 @@ def again(run: Path, read: Callable[[Path], np.ndarray]) -> tuple[dict[str, floa
             Path(folder, place).mkdir()
             words = recorded(run, stage).replace(str(run.parent / "inputs"), str(Path(folder, "preprocess")))
             began = time.perf_counter()
-            subprocess.run(shlex.split(words), cwd=Path(folder, place), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            call(shlex.split(words), Path(folder, place))
             seconds[place] = time.perf_counter() - began
         summary = read_json(Path(folder, "infer", "outputs_summary.json"))
         seconds["device"] = sum(summary["npu_compute_time_list"]) / 1000
         return seconds, read(Path(folder, "infer"))
+
+
+def call(line: list, folder: Path) -> str:
+    """Run a command in a folder and return what it prints; raise JobFailed, with its last word, where it fails."""
+    done = subprocess.run(line, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise JobFailed(f"{shlex.join(map(str, line))[:200]}: exit {done.returncode}, {said[-1] if said else 'without a word'}")
+    return done.stdout
 
 
 def order_of(infer: Path) -> Path:

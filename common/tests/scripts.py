@@ -1,9 +1,12 @@
 """A model's scripts, for its tests, and the environment in which they are called."""
 import importlib.util
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 COMMON = Path(__file__).parents[1]
 
@@ -21,3 +24,33 @@ def environment(**more: str) -> dict[str, str]:
     standin = COMMON / "standin"
     path = [str(Path(sys.executable).parent), str(standin / "bin"), os.environ["PATH"]]
     return {**os.environ, "PATH": os.pathsep.join(path), "PYTHONPATH": os.pathsep.join([str(standin), str(COMMON)]), **more}
+
+
+class Scripts:
+    """A model's scripts as its tests call them; in a line $here is the model's folder and $tiny its tiny corpus."""
+
+    def __init__(self, here: Path, *names: str):
+        self.places = {"here": str(here), "tiny": str(COMMON.parent / "data" / "tiny" / here.name)}
+        self.modules = {Path(name).name: load(here / f"{name}.py") for name in names}
+
+    def __getitem__(self, name: str) -> ModuleType:
+        return self.modules[name]
+
+    def call(self, folder: Path, line: str) -> None:
+        """Run "script flags" in this process, which has PyTorch loaded; a failure is an exception."""
+        name, *flags = line.replace("$tiny", self.places["tiny"]).split()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", [f"{name}.py", *flags])
+            self[name].main()
+
+    def run(self, folder: Path, line: str) -> subprocess.CompletedProcess:
+        """Run a bash line in the folder, on one thread."""
+        return subprocess.run(["bash", "-euo", "pipefail", "-c", line], cwd=folder, capture_output=True, text=True,
+                              env={**environment(OMP_NUM_THREADS="1"), **self.places})
+
+    def ran(self, folder: Path, line: str) -> str:
+        """Run a bash line that has to succeed; return what it prints."""
+        done = self.run(folder, line)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout

@@ -29,6 +29,14 @@ def test_the_stages_run_again_on_new_inputs(run):
     assert bench.recorded(run, "../inputs", "--target-directory") == "."
 
 
+def test_a_stage_that_fails_is_told_in_a_sentence(run, tmp_path):
+    write_json(run / "infer" / "record.json", {"command": "sh -c 'echo first; echo the board is cold >&2; exit 3'"})
+    with pytest.raises(JobFailed, match=r"^sh -c .*: exit 3, the board is cold$"):
+        bench.again(run, lambda infer: infer)
+    with pytest.raises(JobFailed, match="exit 1, without a word"):
+        bench.call(["false"], tmp_path)
+
+
 @pytest.mark.parametrize("at_least, reason", [
     ({"fixed": 3.0}, None), ({"fixed": 4.0, "pipeline": 1.4}, None),
     ({"fixed": 4.1, "pipeline": 1.4}, "gears reach only 4.00 times fixed (at least 4.1 are due)"),

@@ -25,34 +25,12 @@ from npukit import assets, bert, graph, wordpiece
 from npukit.errors import BadSample, JobFailed, UserError
 from npukit.files import sha256
 
-SCRIPTS = {name: scripts.load(HERE / f"{name}.py") for name in ("preprocess", "pth2onnx", "modify_onnx", "postprocess")}
+SCRIPTS = scripts.Scripts(HERE, "preprocess", "pth2onnx", "modify_onnx", "postprocess")
+call, run, ran = SCRIPTS.call, SCRIPTS.run, SCRIPTS.ran
 TINY = ROOT / "data" / "tiny" / "bert_base_sst2"
-ENVIRONMENT = scripts.environment(OMP_NUM_THREADS="1")
 SENTENCES = 24
 INPUTS = ("input_ids", "attention_mask")
 torch.set_num_threads(1)  # nothing here is large
-
-
-def run(folder, line):
-    """Run a bash line in the folder with this model's scripts as $here; return the CompletedProcess."""
-    return subprocess.run(["bash", "-euo", "pipefail", "-c", line], cwd=folder, capture_output=True, text=True,
-                          env={**ENVIRONMENT, "here": str(HERE), "tiny": str(TINY)})
-
-
-def ran(folder, line):
-    done = run(folder, line)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def call(folder, line):
-    """Run "script flags" in this process, which has PyTorch loaded; a failure is an exception."""
-    name, *flags = line.replace("$tiny", str(TINY)).split()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", [f"{name}.py", *flags])
-        SCRIPTS[name].main()
-
 
 PREPROCESS = "preprocess --text_file $tiny/dev.tsv --tokenizer_path $tiny --save_path data_bin --seq_len "
 

@@ -22,21 +22,11 @@ import recipes
 from npukit import bert, graph, wordpiece
 from npukit.errors import JobFailed, UserError
 
-SCRIPTS = {name: scripts.load(HERE / f"{name}.py")
-           for name in ("preprocess", "pth2onnx", "modify_onnx", "postprocess", "bench", "bench_corpus")}
+SCRIPTS = scripts.Scripts(HERE, "preprocess", "pth2onnx", "modify_onnx", "postprocess", "bench", "bench_corpus")
+call, ran = SCRIPTS.call, SCRIPTS.ran
 TINY = ROOT / "data" / "tiny" / "bert_large_ner"
 SAMPLES = 25  # of 23 sentences, one of them in three windows
 torch.set_num_threads(1)  # nothing here is large
-
-
-def call(folder, line):
-    """Run "script flags" in this process, which has PyTorch loaded; a failure is an exception."""
-    name, *flags = line.replace("$tiny", str(TINY)).split()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", [f"{name}.py", *flags])
-        SCRIPTS[name].main()
-
 
 PREPROCESS = "preprocess --input_file $tiny/test.txt --model_name_from_hub $tiny "
 
@@ -154,13 +144,11 @@ python3 $here/postprocess.py --result_dir out_{soc}_bs{bs} --anno_file bert_bin/
 @pytest.mark.parametrize("form, bs, soc", [("fixed", 8, "cpu"), ("geared", 1, "cpu"), ("geared", 8, "cpu"), ("geared", 8, "Ascend310P3")])
 def test_the_om_route_by_hand(fixed, geared, form, bs, soc):
     folder = {"fixed": fixed, "geared": geared}[form]
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", f"mkdir -p bs{bs};" + INFER.format(bs=bs, soc=soc)], cwd=folder,
-                          capture_output=True, text=True, env={**scripts.environment(OMP_NUM_THREADS="1"), "here": str(HERE)})
-    assert done.returncode == 0, done.stdout + done.stderr
+    said = ran(folder, f"mkdir -p bs{bs};" + INFER.format(bs=bs, soc=soc))
     words, reference = np.load(folder / "bert_bin" / "words.npy"), np.load(folder / "reference.npy")
     scores, _ = recipes.score(words, recipes.predicted(reference, words))
     printed = re.search(r"^all +precision +([\d.]+)% .*F1 +([\d.]+)%$(?s:.*)^Accuracy: ([\d.]+)% \(O everywhere: 64\.57%\)$",
-                        done.stdout, re.M)
+                        said, re.M)
     wanted = [scores["precision"], scores["f1"], scores["token_accuracy"]]
     assert [float(number) / 100 for number in printed.groups()] == pytest.approx(wanted, abs=1e-4 if soc == "cpu" else 0.03)
     rows = ledger(folder / f"bs{bs}" / "ledger.json")

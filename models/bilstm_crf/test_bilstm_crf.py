@@ -2,7 +2,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,22 +16,11 @@ sys.path.insert(0, str(HERE))
 from cluener import TAGS
 from npukit.errors import UserError
 
-pth2onnx = scripts.load(HERE / "pth2onnx.py")
+SCRIPTS = scripts.Scripts(HERE, "pth2onnx")
+run, ran = SCRIPTS.run, SCRIPTS.ran
+pth2onnx = SCRIPTS["pth2onnx"]
 
 TINY = HERE.parents[1] / "data" / "tiny" / "bilstm_crf" / "dev.json"
-ENVIRONMENT = scripts.environment(OMP_NUM_THREADS="1")
-
-
-def run(folder, line):
-    """Run a bash line in the folder with this model's scripts as $here; return the CompletedProcess."""
-    return subprocess.run(["bash", "-euo", "pipefail", "-c", line], cwd=folder, capture_output=True, text=True,
-                          env={**ENVIRONMENT, "here": str(HERE), "data": str(TINY)})
-
-
-def ran(folder, line):
-    done = run(folder, line)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def refused(folder, line):
@@ -46,7 +34,7 @@ def refused(folder, line):
 def prepared(tmp_path_factory):
     """A folder with prep_data/, bilstm_dybs.onnx and transitions.npy, as the original's first two scripts leave it."""
     folder = tmp_path_factory.mktemp("inference")
-    ran(folder, "python $here/preprocess.py --data $data --max_seq_len 50 --output prep_data/")
+    ran(folder, "python $here/preprocess.py --data $tiny/dev.json --max_seq_len 50 --output prep_data/")
     ran(folder, "python $here/pth2onnx.py --max_seq_len 50 --output ./bilstm_dybs.onnx")
     return folder
 
@@ -230,11 +218,11 @@ def test_bad_input_is_counted_and_listed_where_it_is_skipped(tmp_path):
 
 @pytest.mark.parametrize("line, reason", [
     ("python $here/preprocess.py --data no.json --output .", "no.json is not there; fetch the corpus"),
-    ("python $here/preprocess.py --data $data --output . --max_seq_len 10", "characters, the model takes 10"),
-    ("python $here/preprocess.py --data $data --output . --max_seq_len -1", "characters, the model takes -1"),
-    ("python $here/preprocess.py --data $data --output . --vocab no.txt", "no.txt is not there"),
-    ("python $here/preprocess.py --data $data --output /proc/nowhere", "/proc/nowhere"),
-    ("python $here/preprocess.py --data $data --out .", "required: --output"),
+    ("python $here/preprocess.py --data $tiny/dev.json --output . --max_seq_len 10", "characters, the model takes 10"),
+    ("python $here/preprocess.py --data $tiny/dev.json --output . --max_seq_len -1", "characters, the model takes -1"),
+    ("python $here/preprocess.py --data $tiny/dev.json --output . --vocab no.txt", "no.txt is not there"),
+    ("python $here/preprocess.py --data $tiny/dev.json --output /proc/nowhere", "/proc/nowhere"),
+    ("python $here/preprocess.py --data $tiny/dev.json --out .", "required: --output"),
     ("python $here/pth2onnx.py --checkpoint random --output a.onnx", "--checkpoint random needs --inputs")])
 def test_a_wrong_call_is_answered_in_a_sentence(tmp_path, line, reason):
     assert reason in refused(tmp_path, line)
@@ -246,7 +234,7 @@ def test_a_wrong_call_is_answered_in_a_sentence(tmp_path, line, reason):
     ("--inputs prep_data --max_seq_len 60", "are 50 long, the graph takes 60; give preprocess and pth2onnx the same")])
 def test_what_does_not_belong_together_is_not_exported(prepared, monkeypatch, flags, reason):
     (prepared / "six.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n的\n", encoding="utf-8")
-    ran(prepared, "[ -e other_vocabulary ] || python $here/preprocess.py --data $data --output other_vocabulary --vocab six.txt")
+    ran(prepared, "[ -e other_vocabulary ] || python $here/preprocess.py --data $tiny/dev.json --output other_vocabulary --vocab six.txt")
     monkeypatch.chdir(prepared)
     monkeypatch.setattr(sys, "argv", ["pth2onnx.py", "--output", "refused.onnx", *flags.split()])
     with pytest.raises(UserError, match=reason):

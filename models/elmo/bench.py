@@ -12,7 +12,6 @@ to be equal. Called by `make bench`, which makes the runs whose inference is tim
 import argparse
 import json
 import shlex
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,12 +19,11 @@ from pathlib import Path
 import numpy as np
 
 import vectors
-from npukit import command, files, ragged
+from npukit import bench, command, files, ragged
 from npukit.errors import JobFailed, UserError
 from npukit.samples import load
 
 AT_LEAST = {"original": 10.0, "allennlp": 1.3}  # times as fast as these
-CLOSE = 1e-3  # numbers further apart than this, of the largest, are another answer
 SIZES = "16,32,64,128"  # of allennlp's batches; smaller ones are slower by far
 
 
@@ -69,11 +67,10 @@ def read(run: Path) -> vectors.Sentences:
 
 def inferred(run: Path) -> tuple[float, np.ndarray | None]:
     """Run a run's infer stage again; return the device's seconds, and every word's vector where it ran in gears."""
-    words = shlex.split(json.loads((run / "infer" / "record.json").read_text())["command"])
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(words, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        bench.call(shlex.split(bench.recorded(run, "infer")), Path(folder))
         seconds = sum(files.read_json(Path(folder, "outputs_summary.json"))["npu_compute_time_list"]) / 1000
-        order = Path(folder, "batches", "order.npy")
+        order = bench.order_of(Path(folder))
         return seconds, ragged.read_flat_outputs(Path(folder, "outputs"), load(order), read(run).lengths) if order.exists() else None
 
 
@@ -84,9 +81,8 @@ def allennlp(args: argparse.Namespace, sentences: vectors.Sentences) -> tuple[di
         np.savez(Path(folder, "ids.npz"), ids=sentences.ids, lengths=sentences.lengths)
         flags = ["--batch_sizes", SIZES, "--option_file", export / "options.json", "--weight_file", export / "weights.hdf5",
                  "--input_file", "ids.npz", "--output_file", "vectors.npy"]
-        done = subprocess.run([args.oracle, Path(__file__).with_name("oracle.py").absolute(), "time", *flags], cwd=folder,
-                              stdout=subprocess.PIPE, check=True, text=True)
-        return {f"bs{size}": seconds for size, seconds in json.loads(done.stdout).items()}, load(Path(folder, "vectors.npy"))
+        printed = bench.call([args.oracle, Path(__file__).with_name("oracle.py").absolute(), "time", *flags], Path(folder))
+        return {f"bs{size}": seconds for size, seconds in json.loads(printed).items()}, load(Path(folder, "vectors.npy"))
 
 
 def show(name: str, rate: float, unit: str) -> None:
@@ -103,9 +99,7 @@ def shown(name: str, seconds: dict[str, float], count: int, unit: str) -> float:
 def judge(ratios: dict[str, float], ours: dict[str, np.ndarray], theirs: np.ndarray) -> None:
     """Raise JobFailed where the answers differ or a ratio is not reached."""
     for name, found in ours.items():
-        difference = float(np.abs(found - theirs).max()) / max(1.0, float(np.abs(theirs).max()))
-        if not difference <= CLOSE:
-            raise JobFailed(f"{name} answers otherwise than allennlp: {difference:.1e} of the largest number apart")
+        bench.require_same(name, found, theirs)
     if slow := [f"{ratio:.2f} times {name}" for name, ratio in ratios.items() if ratio < AT_LEAST[name]]:
         raise JobFailed(f"only {' and '.join(slow)}")
 

@@ -25,37 +25,14 @@ from npukit import bert, graph, ragged
 from npukit.errors import JobFailed, UserError
 from windows import Corpus, Recipe
 
-SCRIPTS = {name: scripts.load(HERE / f"{name}.py") for name in ("preprocess", "pth2onnx", "modify_onnx", "postprocess", "bench")}
-SCRIPTS["parse"] = scripts.load(HERE / "test" / "parse.py")
+SCRIPTS = scripts.Scripts(HERE, "preprocess", "pth2onnx", "modify_onnx", "postprocess", "bench", "test/parse")
+call, run, ran = SCRIPTS.call, SCRIPTS.run, SCRIPTS.ran
 TINY = ROOT / "data" / "tiny" / "spanbert"
-ENVIRONMENT = scripts.environment(OMP_NUM_THREADS="1")
 WINDOWS = 30
 FOLDERS = ("input_ids", "segment_ids", "input_mask")
 OUTPUTS = ("start_logits", "end_logits")
 CORPUS = Corpus(Recipe(TINY / "dev-v1.1.json", TINY))
 torch.set_num_threads(1)  # nothing here is large
-
-
-def run(folder, line):
-    """Run a bash line in the folder with this model's scripts as $here; return the CompletedProcess."""
-    return subprocess.run(["bash", "-euo", "pipefail", "-c", line], cwd=folder, capture_output=True, text=True,
-                          env={**ENVIRONMENT, "here": str(HERE), "tiny": str(TINY)})
-
-
-def ran(folder, line):
-    done = run(folder, line)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def call(folder, line):
-    """Run "script flags" in this process, which has PyTorch loaded; a failure is an exception."""
-    name, *flags = line.replace("$tiny", str(TINY)).split()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", [f"{name}.py", *flags])
-        SCRIPTS[name].main()
-
 
 PREPROCESS = "preprocess --dev_file $tiny/dev-v1.1.json --model $tiny --save_path inputs "
 PTH2ONNX = "pth2onnx --config_file $tiny/config.json --random_weights --inputs inputs"
