@@ -1,4 +1,5 @@
 """BERT from a Hugging Face directory: loaded, run and exported the same way for every task."""
+import argparse
 import json
 import pickle
 import warnings
@@ -18,6 +19,18 @@ from npukit.ragged import by_length
 OPSET = 13
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 BATCH = 32  # samples at a time through a reference
+
+
+def options(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return the command line of a pth2onnx.py: its own flags, and those that every BERT's takes."""
+    parser.add_argument("--inputs", type=Path, help="preprocess.py's output, to prove the export on")
+    parser.add_argument("--random_weights", action="store_true", help="seeded random weights; of the model only config.json is read")
+    parser.add_argument("--seed", type=int, default=1234)
+    parser.add_argument("--kind", default="own", help="what the weights are called in the report")
+    args = parser.parse_args()
+    if args.random_weights and not args.inputs:
+        raise UserError("--random_weights needs --inputs: the head is spread over the classes of real samples")
+    return args
 
 
 def load(task: str, folder: Path, labels: int, seed: int | None = None, config_file: Path | None = None) -> torch.nn.Module:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import sst2
 from npukit import bert, command, files, ragged
-from npukit.errors import UserError
 
 
 def main() -> None:
@@ -39,14 +38,7 @@ def options() -> argparse.Namespace:
     parser = command.parser(__doc__)
     parser.add_argument("--model_dir", type=Path, required=True)
     parser.add_argument("--save_path", type=Path, required=True, help="the ONNX file")
-    parser.add_argument("--inputs", type=Path, help="preprocess.py's output, to prove the export on")
-    parser.add_argument("--random_weights", action="store_true", help="seeded random weights for model_dir's config.json")
-    parser.add_argument("--seed", type=int, default=1234)
-    parser.add_argument("--kind", default="own", help="what the weights are called in the report")
-    args = parser.parse_args()
-    if args.random_weights and not args.inputs:
-        raise UserError("--random_weights needs --inputs: the head is spread over the classes of real samples")
-    return args
+    return bert.options(parser)
 
 
 if __name__ == "__main__":

@@ -49,15 +49,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--onnx_path", type=Path, default=Path("spanBert_dynamicbs.onnx"))
     parser.add_argument("--fp16", action="store_true", help="weights and arithmetic in half precision; inputs and outputs as they are")
-    parser.add_argument("--inputs", type=Path, help="preprocess.py's output, to prove the export on")
-    parser.add_argument("--random_weights", action="store_true", help="seeded random weights for config_file, no checkpoint")
-    parser.add_argument("--seed", type=int, default=1234)
-    parser.add_argument("--kind", default="own", help="what the weights are called in the report")
-    args = parser.parse_args()
+    args = bert.options(parser)
     if args.random_weights == (args.checkpoint is not None):
         raise UserError("give either --checkpoint or --random_weights")
-    if args.random_weights and not args.inputs:
-        raise UserError("--random_weights needs --inputs: the head is spread over real windows")
     if args.fp16 and args.inputs:
         raise UserError("--fp16 with --inputs: the proof is for fp32; atc makes half precision of the fp32 graph for the chip")
     return args
