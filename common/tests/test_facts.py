@@ -161,6 +161,24 @@ def test_the_report_of_nothing_yet_can_be_read():
     assert "nothing here is a chip's" in first_light_report.markdown(told(standin=True, costs={}), records, [], [], [])
 
 
+def reported(standin=False, f1=0.7, apart=1e-3, **more) -> dict:
+    """What first light reads of a report."""
+    return {"model": "elmo", "profile": "tiny", "batch_size": 1, "seq_lens": [8], "standin": standin, "metric": "f1", "metrics": {"f1": f1},
+            "reference": {"f1": 0.8}, "weights": {"kind": "shipped"}, "fidelity": {"max_abs": apart},
+            "original": {"rows": [{"batch_size": 1, "throughput_per_s": 40.0}]},
+            "performance": {"pure_inference": {"samples_per_s": 50.0}}, **more}
+
+
+def test_the_chip_stands_beside_what_the_twin_foretold():
+    rows = first_light_report.beside([reported(), reported(model="other")], [reported(True, 0.75, 2e-3)])
+    assert rows == [("elmo", 1, "f1", "0.7000", "0.7500", "0.8000", "1.0e-03", "2.0e-03"),
+                    ("other", 1, "f1", "0.7000", "-", "0.8000", "1.0e-03", "n/a")]
+
+
+def test_only_a_chips_speed_stands_beside_the_originals():
+    assert first_light_report.originals([reported(), reported(standin=True), reported(batch_size=4)]) == [("elmo", 1, "50.0", "40", "1.25")]
+
+
 def test_versions_are_those_of_the_tools(plan, tmp_path, monkeypatch):
     tools = tmp_path / "bin"
     tools.mkdir()
