@@ -71,7 +71,8 @@ def merge(parts: Path, output: Path) -> None:
     """Put the runs of several offline models together, in the order of their names as numbers.
 
     parts   <name>/ and <name>_summary.json of each run, as ais_bench left them; the outputs are moved away
-    writes  output/, every run's outputs; <output>_summary.json: npu_compute_time_list of all, standin where a part has it
+    writes  output/, every run's outputs; <output>_summary.json: npu_compute_time_list and the infiles of filesinfo of all, in
+            one order; standin where a part has it
     """
     summaries = sorted(parts.glob("*_summary.json"), key=lambda path: int(path.name.removesuffix("_summary.json")))
     if not summaries:
@@ -80,8 +81,10 @@ def merge(parts: Path, output: Path) -> None:
         new.mkdir()
         for path in [path for summary in summaries for path in (parts / summary.name.removesuffix("_summary.json")).iterdir()]:
             path.rename(new / path.name)
-    whole = {"npu_compute_time_list": []}
+    whole = {"npu_compute_time_list": [], "filesinfo": {}}
     for run in map(read_json, summaries):
         whole["npu_compute_time_list"] += run["npu_compute_time_list"]
+        for _, told in sorted(run["filesinfo"].items(), key=lambda each: int(each[0])):
+            whole["filesinfo"][str(len(whole["filesinfo"]))] = {"infiles": told["infiles"]}
         whole |= {key: run[key] for key in run if key == "standin"}
     write_json(output.with_name(f"{output.name}_summary.json"), whole)

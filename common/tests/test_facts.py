@@ -127,6 +127,19 @@ def test_costs_come_from_the_batches_and_their_lengths(plan):
     assert first_light_report.costs(plan) == {"elmo": {"1": {"50": 4.0}, "8": {"4": 0.5, "16": 3.0}}}
 
 
+def test_msame_tells_no_lengths(plan):
+    infer = plan.out / "Ascend310P3/tiny/elmo/bs1/infer"
+    infer.mkdir(parents=True)
+    (infer / "outputs_summary.json").write_text('{"npu_compute_time_list": [3.0]}')
+    assert first_light_report.costs(plan) == {"elmo": {"1": {}}}
+
+
+def test_what_is_wrong_with_the_tarball_stops_no_step(plan, capsys, monkeypatch):
+    monkeypatch.setattr(first_light_report, "write", lambda *_: {}["costs"])
+    first_light_report.try_write(plan, [])
+    assert capsys.readouterr().out == "no tarball yet: KeyError: 'costs'\n"
+
+
 def test_lengths_that_are_slower_than_longer_ones_are_named():
     rows = first_light_report.lengths({"elmo": {"8": {"8": 3.1, "16": 2.0, "32": 9.0}}})
     assert [row[-1] for row in rows] == ["slower than 16", "", ""]
