@@ -142,7 +142,7 @@ doctor: ## what this machine, this container, or with CLUSTER= the site has for 
 setup: $(VENV)/ready ## make .venv, as the first use of anything does
 
 test: $(VENV)/ready lint ## the tests: no engine, no network
-	$(PYTHON) -m pytest -q -c common/pyproject.toml --rootdir . common models
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n auto --maxprocesses 8 --dist loadfile -c common/pyproject.toml --rootdir . common models
 
 bench: $(foreach m,$(MODEL),$(if $(wildcard models/$m/bench.py),bench-$m)) ## how much faster than the original's recipe, full size, on this CPU; many minutes a model
 bench-%: $(VENV)/ready

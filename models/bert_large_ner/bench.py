@@ -55,6 +55,7 @@ def pipeline(run: Path, sizes: tuple[int, ...]):
 
     path = Path(bench.recorded(run, "../inputs", "--input_file"))
     tokenizer = transformers.AutoTokenizer.from_pretrained(bench.recorded(run, "../inputs", "--model_name_from_hub"))
+    transformers.logging.disable_progress_bar()
     net = transformers.BertForTokenClassification.from_pretrained(run.parent / "pth2onnx" / "weights")
     tag = transformers.pipeline("token-classification", model=net, tokenizer=tokenizer, device="cpu", ignore_labels=[])
     sentences = [" ".join(sentence.words) for sentence in conll2003.read(path)]
