@@ -119,15 +119,22 @@ def made(into: Path) -> tuple[int, int] | None:
 def watch(command: list[str], folder: Path, show: bool) -> int:
     """Run the command in the folder and keep what it prints in log.txt; return its exit status, -signal if killed.
 
-    Where stderr is a terminal the command has it, so that its progress bar can be seen.
+    One that was told to end has not done its work, though it may end with 0. Where stderr is a terminal the command has it, so
+    that its progress bar can be seen.
     """
     terminal = sys.stderr.isatty()
     try:
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=None if terminal else subprocess.STDOUT)
     except OSError as error:
         raise JobFailed(f"{command[0]} cannot be started: {error.strerror}") from None
+    caught = []
+
+    def end(number: int, _) -> None:
+        caught.append(number)
+        hand_on(process.pid, number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda caught, frame: hand_on(process.pid, caught))
+        signal.signal(number, end)
     try:
         with open(folder / "log.txt", "wb") as log:
             for line in process.stdout:
@@ -135,7 +142,7 @@ def watch(command: list[str], folder: Path, show: bool) -> int:
                 if show:
                     sys.stdout.buffer.write(line)
                     sys.stdout.flush()
-        return process.wait()
+        return process.wait() or -(caught or [0])[0]
     finally:  # a log that cannot be written must not leave the command at work
         if process.poll() is None:
             hand_on(process.pid, signal.SIGKILL)
@@ -143,14 +150,21 @@ def watch(command: list[str], folder: Path, show: bool) -> int:
 
 
 def hand_on(pid: int, number: int) -> None:
-    """Send a signal to a process and to all that it has started. (A session of its own would outlive a killed make.)"""
+    """Send a signal to a process and to all that it has started. (A session of its own would outlive a killed make.)
+
+    Itself first: a shell whose command died before it would go on with the next one.
+    """
+    for each in lineage(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, number)
+
+
+def lineage(pid: int) -> list[int]:
+    """Return a process and all that it has started, parents before children."""
     below = []
     with contextlib.suppress(OSError):  # it has ended meanwhile
         below = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
-    for child in below:
-        hand_on(child, number)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+    return [pid, *(each for child in below for each in lineage(child))]
 
 
 def publish(new: Path, into: Path) -> Path:

@@ -107,6 +107,13 @@ def test_a_stage_hands_sigterm_to_its_command(tmp_path):
     assert (tmp_path / "out" / "s.failed" / "caught").exists()
 
 
+def test_a_command_that_was_told_to_end_has_not_done_its_work(tmp_path):
+    process = started(tmp_path, "trap '' TERM; touch half; sleep 1")
+    process.terminate()
+    assert "s was ended by SIGTERM" in process.communicate(timeout=10)[1]
+    assert process.returncode == 1 and not (tmp_path / "out" / "s").exists()
+
+
 def test_a_busy_device_stops_the_stage_before_it_begins(stage, tmp_path):
     smi = tmp_path / "npu-smi"
     smi.write_text("#!/bin/bash\n[ $2 = -m ] && printf 'NPU ID Chip ID Chip Logic ID Chip Name\\n4 0 0 Ascend 310P3\\n' ||"
