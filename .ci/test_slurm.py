@@ -1,4 +1,5 @@
 """The cluster jobs on a real Slurm: order, devices, faults. `apt-get install slurm-wlm munge`, as root, for device nodes are made."""
+import contextlib
 import itertools
 import json
 import os
@@ -169,7 +170,8 @@ def hanging(slurm, tmp_path):
         slurm.wait(lambda: len(list(tmp_path.glob("linger/*/now"))) == 2, 40)
         return tree, made
 
-    return submit
+    yield submit
+    slurm.ask("scancel", "--user=root", check=False)  # a failed test's jobs would hold the devices
 
 
 def signal_the_steps(slurm, made):
@@ -183,7 +185,8 @@ def kill_the_steps(slurm, made):
         for line in slurm.ask("scontrol", "listpids", f"{number}.0").splitlines()[1:]:
             pid = int(line.split()[0])
             if pid > 0:
-                os.kill(pid, 9)
+                with contextlib.suppress(ProcessLookupError):  # what started it has taken it along
+                    os.kill(pid, 9)
 
 
 def set_the_node_down_and_back(slurm, made):
