@@ -18,8 +18,8 @@ from personality import PLANTED, plant  # noqa: E402
 
 MODELS = ("bert_base_sst2", "bilstm_crf")
 SITE = {"USER": "zelda", "LOGNAME": "zelda", "HOSTNAME": "npu-node-17"}
-PID = 3_141_592  # as no digest and no decimal would hold it by chance
-SECRETS = [*SITE.values(), "10.20.30.40", "02:42:ac:11:00:02", "someone@example.org", "/home/rival", "secret_server", str(PID)]
+PID = 3_141_592  # looked for as a number of its own, for a longer one may hold its digits
+SECRETS = [*SITE.values(), "10.20.30.40", "02:42:ac:11:00:02", "someone@example.org", "/home/rival", "secret_server"]
 EARLIER = f"""npu-node-17 (10.20.30.40, 02:42:ac:11:00:02): zelda, someone@example.org, /home/rival/x
 | 0       1                     | {PID}         | secret_server            | 883                       |
 """
@@ -78,8 +78,8 @@ def test_each_planted_difference_is_named_and_nothing_else(members):
 
 def test_no_member_tells_who_or_where(light, members):
     for name, text in members.items():
-        found = [secret for secret in SECRETS if re.search(rf"(?<!\d)(?<!\d\.){re.escape(secret)}(?!\d)", name + text)]
-        assert not found and str(light[0].parents[2]) not in text, name
+        assert not [secret for secret in (*SECRETS, str(light[0].parents[2])) if secret in name + text], name
+        assert not re.search(rf"(?<!\d)(?<!\d\.){PID}(?!\d)", name + text), name
     listed = [line.split()[1] for line in members["CONTENTS.txt"].splitlines()[2:]]
     assert sorted([*listed, "CONTENTS.txt"]) == sorted(members)
     assert "logs/an-earlier-call.txt" in members

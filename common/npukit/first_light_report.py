@@ -228,7 +228,7 @@ def lengths(measured: dict) -> list[tuple]:
 
 
 def try_write(plan: Plan, records: list[dict]) -> None:
-    """Write the tarball after a step; what is wrong with it is said, and said again at the end, for the chip's hour goes on."""
+    """Write the tarball after a step; what is wrong with it is said and stops nothing: the chip's hour goes on, the end says it again."""
     try:
         write(plan, records)
     except Exception as error:

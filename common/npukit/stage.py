@@ -142,7 +142,7 @@ def watch(command: list[str], folder: Path, show: bool) -> int:
                 if show:
                     sys.stdout.buffer.write(line)
                     sys.stdout.flush()
-        return process.wait() or -(caught or [0])[0]
+        return process.wait() or (-caught[0] if caught else 0)
     finally:  # a log that cannot be written must not leave the command at work
         if process.poll() is None:
             hand_on(process.pid, signal.SIGKILL)
