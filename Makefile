@@ -67,7 +67,9 @@ goals := $(patsubst all,reports,$(filter $(STAGES) all train clean why,$(MAKECMD
 jobs := $(MODEL:%=job-%)
 
 .PHONY: $(STAGES) train all clean why ledger results $(jobs)
-$(STAGES) train why: $(jobs)
+$(STAGES): $(jobs)
+train: $(jobs) ## train the weights that are shipped
+why: $(jobs) ## which prerequisite makes each stage stale
 clean: $(jobs) ## remove what the models' stages made
 $(jobs): job-%:
 	@$(MAKE) -C models/$* SOC=$(SOC) $(goals)
@@ -135,14 +137,18 @@ $(cluster): $(VENV)/ready
 
 # --- The environment and the tests, on this machine ---------------------------
 
-.PHONY: setup doctor test bench lint lint-images
+.PHONY: setup doctor test test-all bench lint lint-images
 doctor: ## what this machine, this container, or with CLUSTER= the site has for a job, and how to mend what it lacks
 	@OUT_ROOT=$(OUT_ROOT) $(PYTHON3) -m npukit $(if $(CLUSTER),cluster check,doctor)
 
 setup: $(VENV)/ready ## make .venv, as the first use of anything does
 
-test: $(VENV)/ready lint ## the tests: no engine, no network
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n auto --maxprocesses 8 --dist loadfile -c common/pyproject.toml --rootdir . common models
+parallel := -n auto --maxprocesses 8
+test: ## the tests in minutes: no engine, no network, no corpus; it says what it leaves out
+test-all: ## all of them, with what takes long: NPUKIT_DATA=folder has the released corpora
+test-all: export NPUKIT_TEST_ALL = 1
+test test-all: $(VENV)/ready lint conformance
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q $(parallel) --dist loadfile -c common/pyproject.toml --rootdir . common models
 
 bench: $(foreach m,$(MODEL),$(if $(wildcard models/$m/bench.py),bench-$m)) ## how much faster than the original's recipe, full size, on this CPU; many minutes a model
 bench-%: $(VENV)/ready
@@ -183,12 +189,10 @@ tools = $(if $(own_tools),,ATC_PATH='$(subst $(VENV)/bin:,,$(PATH))' $(if $(filt
 conformance: $(VENV)/ready ## what atc, ais_bench, msame and npu-smi do here, beside what is known of them
 	@mkdir -p $(light) $(OUT_ROOT)/.locks
 	$(if $(own_tools)$(filter not,$(CASES)),,@$(PYTHON) -m npukit idle $(or $(DEVICE),0))
-	@$(tools) flock $(if $(own_tools),-s $(OUT_ROOT)/.locks/cpu,$(OUT_ROOT)/.locks/npu$(or $(DEVICE),0)) \
-		$(PYTHON) -m pytest -q -p no:cacheprovider -c common/pyproject.toml --rootdir . common/standin/conformance --results $(seen) $(if $(CASES),-m '$(CASES)') \
+	@$(tools) $(lock) $(if $(own_tools),--shared $(OUT_ROOT)/.locks/cpu,$(OUT_ROOT)/.locks/npu$(or $(DEVICE),0)) \
+		$(PYTHON) -m pytest -q $(if $(own_tools),$(parallel)) -p no:cacheprovider -c common/pyproject.toml --rootdir . common/standin/conformance --results $(seen) $(if $(CASES),-m '$(CASES)') \
 		--soc $(if $(filter cpu,$(SOC)),Ascend310P3,$(SOC)) $(if $(own_tools),--recorded common/standin/facts) $(if $(STRICT),,|| [ $$? = 1 ])
 	@$(PYTHON) -m npukit differences $(seen)
-
-test: conformance
 
 first-light: $(VENV)/ready ## a chip's first hour: doctor, conformance, every model, and a tarball to send home
 	$(if $(filter cpu,$(SOC)),$(error first-light is about a chip: SOC=auto asks npu-smi for it; with STANDIN=1 the stand-in answers in its place))
@@ -206,5 +210,4 @@ facts: $(VENV)/ready ## first-light's tarball FROM= -> recorded cases and costs 
 help: ## this text
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 	@printf '\nmodels: %s\nstages: %s\n\n' '$(MODELS)' '$(STAGES)'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile docker/engine.mk | column -t -s '|'
-	@printf '  %s\n' 'why        which prerequisite makes each stage stale'
+	@$(call targets,Makefile docker/engine.mk)

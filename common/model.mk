@@ -144,13 +144,13 @@ key = $(call placeless,$(strip $(subst ',,$(subst ",,$(command_$1))) | $(version
 
 # Timings are the result. On the stand-in the device is this CPU, so whatever is timed runs alone and everything else
 # shares; on a chip only its own timings exclude each other. A container counts its chips from 0, whichever it was given. In a
-# JOB of a cluster processors and chips are the job's own, and what must not be done twice is locked stage by stage, without
-# flock, which other hosts may not see. -F: a signal for the stage must not end at flock.
+# JOB of a cluster processors and chips are the job's own, and what must not be done twice is locked stage by stage, by a
+# lock that other hosts see too.
 locks := $(OUT_ROOT)/.locks
 nodes := $(wildcard /dev/davinci[0-9] /dev/davinci[0-9][0-9])
 chip_here := $(or $(if $(word 2,$(nodes)),,$(nodes:/dev/davinci%=%)),$(DEVICE))
-share := $(if $(JOB),,$(if $(standin),flock -F -s $(locks)/cpu))
-alone := $(if $(JOB),,flock -F $(locks)/$(if $(standin),cpu,npu$(chip_here)))
+share := $(if $(JOB),,$(if $(standin),$(lock) --shared $(locks)/cpu))
+alone := $(if $(JOB),,$(lock) $(locks)/$(if $(standin),cpu,npu$(chip_here)))
 # CANN's atc runs the python3 that it finds, which must be the one that CANN was made with.
 on_chip := $(if $(standin),,--chip )
 cann_python := $(if $(standin),,PATH='$(subst $(VENV)/bin:,,$(PATH))')
@@ -162,14 +162,14 @@ ifndef NPUKIT_LOCKED
 # --- Outside: the environment, one make a model at a time ---------------------
 
 # BESIDE=1, one batch size that only has to infer, lets others of its kind be at work beside it on other chips.
-lock := $(locks)/$(subst /,-,$(OUT:$(OUT_ROOT)/%=%))
+taken := another make is at work on $(OUT); let it finish, or stop it
+one_make := $(lock) $(if $(BESIDE),--shared) --now '$(taken)' $(locks)/$(subst /,-,$(OUT:$(OUT_ROOT)/%=%))
+one_make += $(lock) --now '$(taken)' $(locks)/$(subst /,-,$(OUT:$(OUT_ROOT)/%=%))-bs$(firstword $(BS))
 goals := $(filter $(STAGES) all reports train clean,$(MAKECMDGOALS))
 .PHONY: $(STAGES) all reports train clean locked
 $(STAGES) all reports train clean: locked ;
 locked: $(VENV)/ready
-	@mkdir -p $(OUT) $(locks)$(if $(JOB),,; exec 9>>$(lock) 8>>$(lock)-bs$(firstword $(BS)); \
-		flock $(if $(BESIDE),-s) -n 9 && flock -n 8 || { echo 'another make is at work on $(OUT); let it finish, or stop it' >&2; exit 2; }); \
-	$(MAKE) NPUKIT_LOCKED=1 SOC=$(SOC) $(goals)
+	@mkdir -p $(OUT) $(locks); $(if $(JOB),,$(one_make)) $(MAKE) NPUKIT_LOCKED=1 SOC=$(SOC) $(goals)
 
 else
 
@@ -255,7 +255,7 @@ bench := $(OUT_ROOT)/bench
 help: ## this text
 	@echo '$(model): $(SUMMARY)'
 	@echo 'make [PROFILE=$(subst $(space),|,$(PROFILES))] [BS="$(BATCHES)"|all] [SOC=cpu|auto|Ascend310P3] [STANDIN=1] [DEVICE=0] [V=1] stage ...'
-	@sed -n 's/^\([a-z0-9_]*\):.*## \(.*\)/  \1|\2/p' $(root)/common/model.mk | column -t -s '|'
+	@$(call targets,$(root)/common/model.mk)
 
 show: ## what this model declares
 	@$(foreach v,SUMMARY PROFILES BATCHES ONNX INPUT_DIRS LOOP OUT CORPUS CHECKPOINT,printf '%-12s %s\n' $v '$($v)';)

@@ -16,17 +16,22 @@ number = $(if $(word 2,$($1))$(call no_digits,$($1))$(if $(strip $($1)),,no),$(e
 chip = $(or $(shell $(if $(STANDIN),PATH=$(root)/common/standin/bin:$$PATH) PYTHONPATH=$(root)/common $(PYTHON3) -m npukit soc),\
 	$(error SOC=auto found no chip; name one, or SOC=cpu))
 
-# The first make installs; the last line records the pins and what they leave open, for the stages' keys. An image is complete.
+# What takes a lock of this machine: $(lock) PATH COMMAND. lock.py says more.
+lock := $(PYTHON3) -IS $(root)/common/npukit/lock.py
+
+# All that this project needs of a machine beside make, bash and git; `make doctor` looks closer.
+ifneq (,$(filter-out help,$(MAKECMDGOALS)))
+$(if $(shell command -v $(PYTHON3)),,$(error there is no $(PYTHON3) on PATH; install Python 3.11 or 3.12 with its venv module \
+	(Debian: apt install python3-venv), or name one with PYTHON3=))
+endif
+
+# The goals of makefiles that have a sentence behind ##, for `make help`.
+targets = sed -n 's/^\([a-z0-9_-]*\):.*\#\# \(.*\)/\1|\2/p' $1 | \
+	while IFS='|' read -r name text; do printf '  %-17s %s\n' "$$name" "$$text"; done
+
+# The first make installs. An image is complete.
 ifndef NPUKIT_IMAGE
 $(VENV)/ready: $(root)/common/constraints.txt $(root)/common/requirements.txt
-	@echo 'setting up $(VENV): pinned packages, once; some minutes on a slow line'
-	@mkdir -p $(@D); exec 9>>$(VENV).lock; flock 9; \
-	$(PYTHON3) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
-		{ echo 'npukit needs Python 3.11 or 3.12; name one with PYTHON3=' >&2; exit 2; }; \
-	$(PYTHON3) -m venv $(VENV); \
-	$(PYTHON) -m pip install --disable-pip-version-check -c $(root)/common/constraints.txt -r $(root)/common/requirements.txt | \
-		grep --line-buffered -v '^Requirement already satisfied'; \
-	{ cat $(root)/common/constraints.txt; $(PYTHON) -m pip freeze | grep -E '^(torch|aclruntime|ais_bench)=' || true; } | \
-		sha256sum | cut -c1-16 >$@.new; \
-	mv $@.new $@
+	@mkdir -p $(@D)
+	@$(lock) $(VENV).lock bash $(root)/common/setup.sh $(PYTHON3) $(VENV)
 endif

@@ -99,15 +99,15 @@ by_hand = --device /dev/davinci$1 $(control:%=--device %) $(foreach f,$(driver),
 chip_flags = $(if $(ASCEND_RUNTIME),--runtime $(ASCEND_RUNTIME) -e ASCEND_VISIBLE_DEVICES=$1,$(by_hand)) $(join)
 
 # A lock is a folder, for anybody can lock a folder that somebody else has made. The host sees who else is on the chip.
-lock = /tmp/npukit-davinci$1
-idle = $(if $(filter perf,$(measured)),$(if $(shell command -v npu-smi),$(PYTHON3) -m npukit idle $1;))
+chip_lock = /tmp/npukit-davinci$1
+idle = $(if $(filter perf,$(measured)),$(if $(shell command -v npu-smi),$(PYTHON3) -m npukit idle $1))
 
 .PHONY: $(chip_jobs)
 before:
 	@mkdir -p $(OUT_ROOT)
 	$(sealed) $(call job,$(MODEL),$(BS)) $(filter-out infer perf $(after),$(asked)) atc
 $(chip_jobs): before
-	$(foreach d,$(chip_of_$@),mkdir -p $(call lock,$d); exec 9<$(call lock,$d); flock 9; $(call idle,$d) \
+	$(foreach d,$(chip_of_$@),mkdir -p $(call chip_lock,$d); $(lock) $(call chip_lock,$d) $(call idle,$d) \
 		$(sealed) $(call chip_flags,$d) $(call job,$(firstword $(subst -bs, ,$@)),$(lastword $(subst -bs, ,$@))) BESIDE=1 $(measured))
 contained: $(chip_jobs)
 	$(if $(after),$(sealed) $(call job,$(MODEL),$(BS)) $(after))

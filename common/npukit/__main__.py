@@ -185,11 +185,15 @@ def soc(parser, arguments) -> None:
 
 
 def idle(parser, arguments) -> None:
-    """Exit with 75 and say who is there if the device is busy."""
+    """Exit with 75 and say who is there if the device is busy; else become the command, if one is given."""
     from npukit import device
 
     parser.add_argument("device", type=int)
-    device.require_idle(parser.parse_args(arguments).device)
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    args = parser.parse_args(arguments)
+    device.require_idle(args.device)
+    if args.command:
+        os.execvp(args.command[0], args.command)
 
 
 def doctor(parser, arguments) -> None:

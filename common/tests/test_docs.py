@@ -1,10 +1,10 @@
-"""Every command of every README runs. A block's language says how:
+"""Every command of every README runs. The words behind a block's language say how:
 
-    sh               as it is, in a fresh copy of the repository
-    sh corpus        where the released corpora are, else skipped with that reason
+    sh               as it is, in a fresh copy of the repository with nothing beside it
+    sh corpus        the same where the released corpora are, else skipped with that reason
     sh npu           with STANDIN=1 behind each make: all but the chip
     sh light         make -n with STANDIN=1 behind each make: what takes a chip and an hour
-    sh hours         make -n: the commands are there
+    sh hours         make -n: the commands are there; `hours corpus` where the released corpora are
     sh cluster       make -n: it runs where a scheduler is
     sh needs ...     make -n is answered in one sentence: what it needs is the reader's own
 Anything else in a fence is not a command.
@@ -41,48 +41,66 @@ def test_every_model_has_its_doors(model):
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
-    """A copy of what git tracks or would track, in a folder beside a link to the corpora, using this environment."""
-    place = tmp_path_factory.mktemp("docs") / "npukit"
+    """What a stranger has: a copy of what git tracks or would track, and nothing beside it."""
+    return copied(tmp_path_factory.mktemp("docs") / "npukit")
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory) -> Path:
+    """The same for a reader who has fetched the corpora."""
+    place = copied(tmp_path_factory.mktemp("fetched") / "npukit")
+    done = run("make fetch", place)
+    assert done.returncode == 0, done.stdout
+    return place
+
+
+def copied(place: Path) -> Path:
     listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
                             capture_output=True, check=True).stdout.decode().split("\0")
     for name in filter(None, listed):
         if (ROOT / name).exists():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, place / name)
-    if (corpora := released_corpora()):
-        (place.parent / "shared").mkdir()
-        (place.parent / "shared" / "data").symlink_to(corpora)
     return place
 
 
 def run(script: str, place: Path) -> subprocess.CompletedProcess:
     """Run a block in bash as a reader would, but with a short pure inference and without the tests running themselves."""
-    environment = {**os.environ, "VENV": sys.prefix, "ENGINE": "none", "LOOP": "3", "MAKEFLAGS": ""}
+    environment = {**os.environ, "VENV": sys.prefix, "ENGINE": "none", "LOOP": "3", "MAKEFLAGS": "", "LOCAL": str(released_corpora() or "")}
     environment.pop("PYTHONPATH", None)
-    script = re.sub(r"^make (test|lint)$", r"make -n \1", script, flags=re.M)
+    script = re.sub(r"^make (test|test-all|lint)$", r"make -n \1", script, flags=re.M)
     return subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=place, env=environment, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("block", SHELL, ids=str)
-def test_the_commands_run(block: Block, clone: Path):
-    kind = block.note.split(" ")[0]
-    script = block.body.replace("PROFILE=released", "PROFILE=tiny") if kind == "corpus" else block.body
-    if kind == "corpus" and not released_corpora():
-        pytest.skip("the released corpora are not beside the repository")
-    if kind == "npu":
-        script = re.sub(r"^make ", "make STANDIN=1 ", script, flags=re.M)
-    if kind == "light":
-        script = re.sub(r"^make ", "make -n STANDIN=1 ", script, flags=re.M)
-    if kind in ("hours", "needs", "cluster"):
-        script = re.sub(r"^make ", "make -n ", script, flags=re.M)
-    done = run(script, clone)
-    if kind == "needs":
+FLAGS = {"npu": "STANDIN=1", "light": "-n STANDIN=1", "hours": "-n", "needs": "-n", "cluster": "-n"}
+
+
+def is_long(block: Block) -> bool:
+    """Whether a block compiles a model: `make all`, or an original's steps by hand."""
+    return "-n" not in FLAGS.get(block.note.split(" ")[0], "") and bool(re.search(r"\b(all|atc|infer)\b", block.body))
+
+
+@pytest.mark.parametrize("block", [pytest.param(block, marks=[pytest.mark.long] if is_long(block) else []) for block in SHELL], ids=str)
+def test_the_commands_run(block: Block, request):
+    how, corpus = block.note.split(" ")[0], "corpus" in block.note.split(" ")
+    if corpus and not released_corpora():
+        pytest.skip("it takes the released corpora: NPUKIT_DATA=folder says where they are")
+    script = block.body.replace("PROFILE=released", "PROFILE=tiny") if how == "corpus" else block.body
+    if how in FLAGS:
+        script = re.sub(r"^make ", f"make {FLAGS[how]} ", script, flags=re.M)
+    done = run(script, request.getfixturevalue("fetched" if corpus else "clone"))
+    if how == "needs":
         assert done.returncode == 2 and "is missing; " in done.stdout, done.stdout
-    elif kind == "hours" and not released_corpora():
-        assert "is missing; " in done.stdout, done.stdout
     else:
         assert done.returncode == 0, done.stdout
+
+
+def test_a_block_that_needs_a_corpus_says_so_to_its_reader():
+    """Words in a fence are seen by nobody; and nobody has a folder beside the clone."""
+    corpus = [block for block in SHELL if "corpus" in block.note.split(" ")]
+    assert [str(block) for block in corpus if "fetch" not in block.body] == []
+    assert [path.name for path in READMES if "../shared" in path.read_text(encoding="utf-8")] == []
 
 
 def test_a_command_that_fails_is_seen(clone):

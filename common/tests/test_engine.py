@@ -5,12 +5,15 @@ A stub answers to `image inspect` with a revision, to `info` with what is plante
 import re
 import shlex
 import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from toytree import LATER, ROOT, Tree, folders
 
 CHIP = "SOC=Ascend310P3"
+LOCK = ROOT / "common" / "npukit" / "lock.py"
 FOUR = "NODES=/dev/davinci0 /dev/davinci1 /dev/davinci2 /dev/davinci3"
 
 
@@ -166,8 +169,8 @@ def test_without_an_engine_there_is_one_chip(tree):
 
 def test_a_chip_in_use_is_waited_for(tree):
     """The lock is the host's: another checkout's job holds it as well."""
-    with subprocess.Popen(["bash", "-c", "mkdir -p /tmp/npukit-davinci3; exec 9</tmp/npukit-davinci3; flock 9; echo; sleep 1"],
-                          stdout=subprocess.PIPE) as holder:
+    Path("/tmp/npukit-davinci3").mkdir(exist_ok=True)
+    with subprocess.Popen([sys.executable, LOCK, "/tmp/npukit-davinci3", "bash", "-c", "echo; sleep 1"], stdout=subprocess.PIPE) as holder:
         holder.stdout.readline()
         make(tree, CHIP, FOUR, "DEVICE=3", "infer")
         assert holder.poll() is not None and len(started(tree)) == 2

@@ -36,6 +36,7 @@ ROOMS = {  # module of npukit: (modules it may import, third-party packages it m
     "performance": (GROUND, set()),
     "provenance": (GROUND, set()),
     "report": (GROUND | {"fidelity", "performance", "provenance"}, {"jsonschema"}),
+    "lock": (set(), set()),
     "locks": (set(), set()),
     "stores": (GROUND, {"boto3", "botocore"}),
     "sources": (GROUND | {"stores"}, {"botocore", "requests", "urllib3"}),

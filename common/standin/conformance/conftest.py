@@ -29,6 +29,10 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "device: opens an NPU")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a case ends what it has started
+    results = config.getoption("--results")
+    if results and not hasattr(config, "workerinput"):  # of several processes each adds its lines
+        results.parent.mkdir(parents=True, exist_ok=True)
+        results.write_text("", encoding="utf-8")
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -39,9 +43,6 @@ def pytest_ignore_collect(collection_path, config):
 @pytest.fixture(scope="session")
 def book(request):
     folder, results = request.config.getoption("--recorded"), request.config.getoption("--results")
-    if results:
-        results.parent.mkdir(parents=True, exist_ok=True)
-        results.write_text("", encoding="utf-8")
     return Book(known(), [recorded(file) for file in sorted(folder.glob("*.json"))] if folder else [], results)
 
 

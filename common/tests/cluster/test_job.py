@@ -1,7 +1,6 @@
 """What runs inside a job: its device, what make's words mean, interruption, records."""
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plans import made
+from processes import started_with
 
 from npukit.cluster import job, records
 from npukit.errors import UserError
@@ -88,7 +88,7 @@ def test_sigterm_ends_what_make_started(tmp_path):
         signal.signal(signal.SIGTERM, before)
     thread.join()
     assert time.monotonic() - began < 10
-    assert str(tmp_path) not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert not started_with(str(tmp_path))
 
 
 # --- A task and its record ------------------------------------------------------------------------------------------------------------

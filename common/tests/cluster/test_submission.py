@@ -1,6 +1,7 @@
 """Submitting and following, with stubs of the schedulers' commands; .ci/test_slurm.py does it with a real Slurm."""
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,8 +70,9 @@ def test_submit_without_a_scheduler_says_what_is_missing(cluster, missing, tool,
     (tmp_path / "site.toml").write_text('image = "registry.example.org/x:1"\n')
     place = tmp_path / "bin"  # of this machine's commands those that the front door needs
     place.mkdir()
-    for name in ("bash", "make", "sed", "id", "column"):
-        (place / name).symlink_to(f"/usr/bin/{name}")
+    for name in ("bash", "make", "sed", "id"):
+        (place / name).symlink_to(shutil.which(name))
+    (place / "python3").symlink_to(sys.executable)
     code, printed = make("submit", f"CLUSTER={cluster}", f"SITE={tmp_path}/site.toml", f"OUT_ROOT={tmp_path}/out", PATH=str(place))
     assert code == 2 and f"{missing} on this machine; make submit CLUSTER={cluster} runs where" in printed
     assert "make plan needs none" in printed and not (tmp_path / "out").exists()

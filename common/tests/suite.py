@@ -1,0 +1,16 @@
+"""What is long: `make test` has to be over in five minutes on two cores, `make test-all` runs everything.
+
+A test marked `long` is one of these: it runs a whole pipeline that another test of the quick ones runs in another setting, or
+it trains, benches, or runs a README's commands. Nothing else may be marked so.
+"""
+import os
+
+import pytest
+
+ALL = "NPUKIT_TEST_ALL" in os.environ
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("long") and not ALL:
+        pytest.skip("it takes long; `make test-all` runs it")

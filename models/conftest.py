@@ -1,0 +1,2 @@
+"""Every test of a model is long or not as common/tests/suite.py says."""
+from suite import pytest_runtest_setup  # noqa: F401
