@@ -24,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser, seq_len: str) -> None:
     """Add the flags with which a preprocess.py is told its lengths; seq_len is the default, the original's recipe."""
     parser.add_argument("--seq_len", default=seq_len, help="a length, several with commas, or auto")
     parser.add_argument("--gears", type=int, default=8, help="how many lengths auto may choose")
-    parser.add_argument("--multiple_of", type=int, default=1, help="auto chooses among multiples of this, and not among the samples' lengths")
+    parser.add_argument("--multiple_of", type=int, default=1, help="auto chooses among multiples of this, not among the samples' lengths")
     parser.add_argument("--gear_cost", type=Path, help='measured cost of a sample by length, {"32": 1.9, "64": 4.1}; tokens if not given')
     parser.add_argument("--batch_size", type=int, help="write whole batches, of one length each, as said above")
 

@@ -133,10 +133,12 @@ def check_layer_norm(sub: ir.Node) -> None:
     variance = only_reader(power.outputs[0], "ReduceMean")
     shifted = only_reader(variance.outputs[0], "Add")
     root = only_reader(shifted.outputs[0], "Sqrt")
-    require(only_reader(root.outputs[0], "Div") is div and div.inputs[0] is sub.outputs[0], f"{div.name} does not divide {sub.name} by {root.name}")
+    require(only_reader(root.outputs[0], "Div") is div and div.inputs[0] is sub.outputs[0],
+            f"{div.name} does not divide {sub.name} by {root.name}")
     for node in (mean, variance):
         axes = tuple(node.attributes["axes"].as_ints())
-        require(axes == (-1,) or (x.shape is not None and axes == (len(x.shape) - 1,)), f"{node.name} is over axes {axes}, expected the last")
+        require(axes == (-1,) or (x.shape is not None and axes == (len(x.shape) - 1,)),
+                f"{node.name} is over axes {axes}, expected the last")
         require(node.attributes.get_int("keepdims", 1) == 1, f"{node.name} does not keep the axis")
     exponent = constant(power.inputs[1])
     require(exponent is not None and exponent.size == 1 and exponent.item() == 2, f"{power.name} is no Pow by 2")
