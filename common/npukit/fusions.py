@@ -1,17 +1,18 @@
 """Which of CANN's fusions a BERT in canonical form can hit at a batch size and a length, and why not: what documents say.
 
-No chip has confirmed a word of this. The conditions are those of the passes' source of June 2022, the last that was open; today's
-are closed. The graph itself meets the rest of them, as npukit.graph.canonical checks.
+No chip has confirmed a word of this. The conditions are those of the passes' source of June 2022, the last that was
+open; today's are closed. The graph itself meets the rest of them, as npukit.graph.canonical checks.
 
-AttentionScore   scores, mask, Softmax and weighted sum of a block as one operator. Doubt: the source wants the Softmax in half
-                 precision at a moment when a graph of float32 may not have it yet; vendor's guides of 2026 describe it as working
-AttentionLnQKV   a LayerNorm and the three projections behind it as one operator. Doubt: the kernel of CANN 8.1 takes more shapes,
-                 so that today's pass is likely looser
+AttentionScore   scores, mask, Softmax and weighted sum of a block as one operator. Doubt: the source wants the Softmax
+                 in half precision at a moment when a graph of float32 may not have it yet; vendor's guides of 2026
+                 describe it as working
+AttentionLnQKV   a LayerNorm and the three projections behind it as one operator. Doubt: the kernel of CANN 8.1 takes
+                 more shapes, so that today's pass is likely looser
 LayerNorm        its nine nodes as one, at any length
 
 Source  canndev 7d77ce32d054, ops/built-in/fusion_pass/graph_fusion/ai_core: attention_score_fusion_pass.cc:366-414,
-        attention_ln_qkv_onnx_fusion_pass.cc:132-230, layer_norm_onnx_fusion_pass.cc; users' fusion_result.json of CANN 8.0 on 310P show
-        LayerNorm fused, 30 of 30
+        attention_ln_qkv_onnx_fusion_pass.cc:132-230, layer_norm_onnx_fusion_pass.cc; users' fusion_result.json of CANN
+        8.0 on 310P show LayerNorm fused, 30 of 30
 """
 from __future__ import annotations
 

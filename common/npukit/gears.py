@@ -3,8 +3,8 @@
 A sample runs in the smallest gear that holds it. The best k gears minimise the cost of a whole corpus; they are found
 exactly, by dynamic programming over the corpus' length histogram.
 
-On a chip not every length is worth a gear: ATC fuses attention at multiples of 32 alone (npukit.fusions). There the gears are chosen
-among these, see `multiples`.
+On a chip not every length is worth a gear: ATC fuses attention at multiples of 32 alone (npukit.fusions). There the
+gears are chosen among these, see `multiples`.
 """
 import argparse
 import itertools
@@ -44,9 +44,10 @@ def chosen(args: argparse.Namespace, lengths: np.ndarray, longest: int) -> list[
 def multiples(step: int, longest_sample: int, longest: int, measured: dict[int, float]) -> list[int]:
     """Return the lengths that auto chooses among where only multiples of `step` are worth a gear, ascending.
 
-    The last one holds the longest sample: the next multiple, but not above the longest that the model takes. A multiple of
-    16 is among them where its cost was measured and is below that of the next longer measured length. What was not measured
-    has a cost between its neighbours', which are multiples of 32 and fused, so that it would seem cheaper than it is.
+    The last one holds the longest sample: the next multiple, but not above the longest that the model takes. A multiple
+    of 16 is among them where its cost was measured and is below that of the next longer measured length. What was not
+    measured has a cost between its neighbours', which are multiples of 32 and fused, so that it would seem cheaper than
+    it is.
     """
     paying = [length for length, longer in itertools.pairwise(sorted(measured))
               if length % MEASURED_STEP == 0 and measured[length] < measured[longer]]
@@ -81,8 +82,9 @@ def best(lengths: np.ndarray, count: int, cost: Callable[[np.ndarray], np.ndarra
 
     lengths  int [S], of the samples
     cost     of one sample at each length, ascending with it; tokens if not given, or measured
-    among    the lengths that may be gears, one of them no shorter than the longest sample; the samples' own if not given, of
-             which some are as good as any others. The largest gear is the shortest of them that holds the longest sample
+    among    the lengths that may be gears, one of them no shorter than the longest sample; the samples' own if not
+             given, of which some are as good as any others. The largest gear is the shortest of them that holds the
+             longest sample
     """
     if not 1 <= count <= MOST:
         raise UserError(f"{count} gears were asked for; ATC takes 1 to {MOST}")

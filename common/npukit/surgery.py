@@ -29,8 +29,8 @@ def modify(args: argparse.Namespace, passes: list, task: ledger.Task | None) -> 
     passes  of npukit.graph
     task    what the answers mean, with --inputs: then IN is simplified to static shapes first (in gears the length stays
             open), as the originals do with `python3 -m onnxsim`
-    writes  with --inputs also simplified.onnx and, beside OUT, ledger.json: what both forms score; fusions.json: what ATC fuses
-            at each length, as documents say
+    writes  with --inputs also simplified.onnx and, beside OUT, ledger.json: what both forms score; fusions.json: what
+            ATC fuses at each length, as documents say
     raises  JobFailed where a form is not the network
     """
     if not args.inputs:

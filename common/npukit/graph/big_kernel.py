@@ -3,8 +3,8 @@
 Anything else stays unfused and is slow on 310P: a scale that divides, a key transposed in one step, a mask that
 broadcasts, a residual flow of rank 3. canonical.py has the form in full. What the pass writes:
 
-* the residual flow is [N*L, H] from the embeddings' LayerNorm to the last one; the Reshapes stand before the one and after
-  the other, so that every LayerNorm stays in one piece, which ATC fuses as well;
+* the residual flow is [N*L, H] from the embeddings' LayerNorm to the last one; the Reshapes stand before the one and
+  after the other, so that every LayerNorm stays in one piece, which ATC fuses as well;
 * of each block: Reshape and Transpose of query, key and value, the key in two steps, one Mul after their product that
   holds all scales;
 * the mask is expanded to [N, 1, L, L] once, for all blocks;
@@ -14,9 +14,10 @@ With fixed N and L every shape is a constant. With one of them open, as gears ne
 needs more (both open, or an Expand to an open L) is computed from the shape of the first input. additive_mask should
 have run before: else the exporter's own mask nodes stay, and read shapes of their own.
 
-Source  msit 31c1cb17840b, KnowledgeBigKernel: the form, which it reaches from a first block that the user names. MagicONNX
-        45f4fd50a7e7, BertBigKernelOptimizer, finds the blocks by node names (Type_<number>, as exporters wrote them until 2021)
-        and puts its Reshapes between Mul and Add of LayerNorms. Both expand the mask for each block anew, which no fusion asks for
+Source  msit 31c1cb17840b, KnowledgeBigKernel: the form, which it reaches from a first block that the user names.
+        MagicONNX 45f4fd50a7e7, BertBigKernelOptimizer, finds the blocks by node names (Type_<number>, as exporters
+        wrote them until 2021) and puts its Reshapes between Mul and Add of LayerNorms. Both expand the mask for each
+        block anew, which no fusion asks for
 """
 import numpy as np
 import onnx_ir as ir

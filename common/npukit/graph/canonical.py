@@ -1,11 +1,12 @@
 """The canonical form of a BERT, read strictly: what ATC's fusions AttentionScore, AttentionLnQKV and LayerNorm match.
 
-What is asked for is what the fusion passes ask for, no more: where they leave a choice, any tool's choice is taken, also
-MagicONNX's and msit's. Lengths and sizes are npukit.fusions' matter. No chip has confirmed that this is enough.
+What is asked for is what the fusion passes ask for, no more: where they leave a choice, any tool's choice is taken,
+also MagicONNX's and msit's. Lengths and sizes are npukit.fusions' matter. No chip has confirmed that this is enough.
 
 Source  canndev 7d77ce32d054, ops/built-in/fusion_pass/graph_fusion/ai_core, of 2022, today's passes are closed:
-        attention_score_fusion_pass.cc, mul_add_fusion_pass.cc, batch_matmul_fusion_pass.cc, transpose_reshape_fusion_pass.cc,
-        matmul_biasadd_fusion_pass.cc, attention_ln_qkv_onnx_fusion_pass.cc, layer_norm_onnx_fusion_pass.cc
+        attention_score_fusion_pass.cc, mul_add_fusion_pass.cc, batch_matmul_fusion_pass.cc,
+        transpose_reshape_fusion_pass.cc, matmul_biasadd_fusion_pass.cc, attention_ln_qkv_onnx_fusion_pass.cc,
+        layer_norm_onnx_fusion_pass.cc
 """
 import onnx_ir as ir
 
@@ -19,9 +20,10 @@ def assert_canonical(model: ir.Model) -> int:
     """Check every attention block and every LayerNorm, and return how many blocks there are.
 
     h is a LayerNorm's Add, rank 2, read by MatMul (query), MatMul (key), MatMul (value) and Add (residual) in this order.
-    Query, key and value: MatMul, Add of a constant, Reshape, Transpose [0, 2, 1, 3]; the key once more [0, 1, 3, 2]. Then
-    MatMul, Mul by a constant second operand, its name with `bert` in it, Add of a mask [N, 1, L, L], Softmax of the last
-    axis, MatMul, Transpose [0, 2, 1, 3], Reshape to rank 2, MatMul, Add, Add with h, LayerNorm. check_layer_norm has the rest.
+    Query, key and value: MatMul, Add of a constant, Reshape, Transpose [0, 2, 1, 3]; the key once more [0, 1, 3, 2].
+    Then MatMul, Mul by a constant second operand, its name with `bert` in it, Add of a mask [N, 1, L, L], Softmax of
+    the last axis, MatMul, Transpose [0, 2, 1, 3], Reshape to rank 2, MatMul, Add, Add with h, LayerNorm.
+    check_layer_norm has the rest.
     raises  Mismatch, with the number of the block or LayerNorm and what is not so, or where there is no block
     """
     softmaxes = attention_softmaxes(model)
@@ -93,7 +95,8 @@ def reads_product(node: ir.Node | None) -> bool:
 def is_square(mask: ir.Value, scores: ir.Shape | None) -> bool:
     """Tell whether a mask is [N, 1, L, L] where the scores are [N, heads, L, L].
 
-    What is a number in both must be the same. Where lengths are open and ONNX cannot follow them, the operand of an Expand tells.
+    What is a number in both must be the same. Where lengths are open and ONNX cannot follow them, the operand of an
+    Expand tells.
     """
     shape = mask.shape
     if shape is None or len(shape) != 4 or any(dim == ir.SymbolicDim(None) or str(dim).startswith("unk__") for dim in shape):
@@ -121,8 +124,8 @@ def centred(model: ir.Model) -> list[ir.Node]:
 def check_layer_norm(sub: ir.Node) -> None:
     """Check the LayerNorm around the Sub of a value and its mean: x, float [..., H], over the last axis.
 
-    ReduceMean, Sub, Pow by 2, ReduceMean, Add of a scalar up to 0.1, Sqrt, Div, then at once Mul and Add of constants [H], which are
-    second operands. What is made in between has one reader each, the Sub's two: Pow and Div.
+    ReduceMean, Sub, Pow by 2, ReduceMean, Add of a scalar up to 0.1, Sqrt, Div, then at once Mul and Add of constants
+    [H], which are second operands. What is made in between has one reader each, the Sub's two: Pow and Div.
     raises  Mismatch
     """
     x, mean = sub.inputs[0], only_maker(sub.inputs[1], "ReduceMean")

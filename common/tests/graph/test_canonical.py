@@ -173,7 +173,7 @@ def test_each_rule_has_a_graph_that_breaks_it(canonical, spoil, why):
     assert why in str(error.value), str(error.value)
 
 
-# --- LayerNorms -----------------------------------------------------------------------------------------------------------------------
+# --- LayerNorms -----------------------------------------------------------------------------------------------------
 
 
 def layer_norm_of(model, number):
@@ -306,7 +306,7 @@ def test_all_layer_norms_are_whole(berts, form):
         check_layer_norm(sub)
 
 
-# --- Other tools' form ----------------------------------------------------------------------------------------------------------------
+# --- Other tools' form ----------------------------------------------------------------------------------------------
 
 
 def mask_for_each_block(model):
