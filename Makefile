@@ -134,6 +134,7 @@ collect: ## its reports and their table; fails if one is missing or fails
 cancel: ## end its jobs and no others
 $(cluster): $(VENV)/ready
 	@$(PYTHON) -m npukit cluster $@
+	@$(if $(filter plan,$@),$(foreach m,$(MODEL),$(MAKE) -C models/$m SOC=$(SOC) fusions;))
 
 # --- The environment and the tests, on this machine ---------------------------
 

@@ -12,6 +12,8 @@
 #   PREPROCESS PTH2ONNX POSTPROCESS [TRAIN]   the scripts' flags, as the original spells them
 #   LOOP                repetitions of the pure inference
 #   [MODIFY_ONNX] [ATC] [INFER] [PERF]   further flags or arguments of these stages
+#   [ATTENTION]         config.json of its network, where that is a BERT: on a chip, or its twin, SEQ_LENS=auto then chooses among
+#                       multiples of 32, at which ATC fuses attention (npukit.fusions), and `show` says what it fuses
 #   [LIBRARY]           modules of the library that its scripts import beside those that all models' do;
 #                       $(graph_modules) are those of npukit.graph
 #   [a target bench]    the runs that a bench.py compares, below $(bench), and its call
@@ -59,6 +61,7 @@ ATC ?=
 INFER ?=
 PERF ?=
 MODIFY_ONNX ?=
+ATTENTION ?=
 LIBRARY ?=
 POSTPROCESS_READS ?=
 V ?=
@@ -125,7 +128,7 @@ modify := $(wildcard modify_onnx.py)
 graph = $(if $(modify),$(RUN)/modify_onnx/model.onnx,$(EXPORT)/$(ONNX))
 input_dirs := $(subst $(space),$(comma),$(INPUT_DIRS:%=$(INPUTS)/%))
 
-command_preprocess = $(PYTHON) $(CURDIR)/preprocess.py $(PREPROCESS)
+command_preprocess = $(PYTHON) $(CURDIR)/preprocess.py $(PREPROCESS) $(if $(ATTENTION),$(if $(filter cpu,$(SOC)),,--multiple_of 32))
 command_pth2onnx = $(PYTHON) $(CURDIR)/pth2onnx.py $(PTH2ONNX)
 command_modify_onnx = $(PYTHON) $(CURDIR)/modify_onnx.py $(MODIFY_ONNX)
 command_atc = bash $(CURDIR)/atc.sh $(graph) model $(N) $(SOC) $(ATC) $(ATC_FLAGS)
@@ -251,7 +254,7 @@ bench := $(OUT_ROOT)/bench
 
 # --- Help ---------------------------------------------------------------------
 
-.PHONY: help show why
+.PHONY: help show fusions why
 help: ## this text
 	@echo '$(model): $(SUMMARY)'
 	@echo 'make [PROFILE=$(subst $(space),|,$(PROFILES))] [BS="$(BATCHES)"|all] [SOC=cpu|auto|Ascend310P3] [STANDIN=1] [DEVICE=0] [V=1] stage ...'
@@ -259,6 +262,14 @@ help: ## this text
 
 show: ## what this model declares
 	@$(foreach v,SUMMARY PROFILES BATCHES ONNX INPUT_DIRS LOOP OUT CORPUS CHECKPOINT,printf '%-12s %s\n' $v '$($v)';)
+	@$(fusions)
+
+# The lengths as asked for, or as auto has chosen them; else, on a chip, what it will choose among.
+lengths = $(or $(filter-out auto,$(SEQ_LENS)),$(file <$(INPUTS)/seq_lens.txt))
+fusions = $(if $(and $(wildcard $(ATTENTION)),$(or $(lengths),$(filter-out cpu,$(SOC)))),$(PYTHON3) -m npukit fusions $(ATTENTION) \
+	--model $(model) --batch_sizes $(BS) --lengths '$(subst ','\'',$(lengths))')
+fusions:
+	@$(fusions)
 
 why: ## which prerequisite makes each stage stale
 	@plan=$$(LC_ALL=C $(MAKE) -n --debug=basic NPUKIT_LOCKED=1 SOC=$(SOC) reports); \

@@ -8,6 +8,7 @@ stage      one stage: a command in a fresh folder
 device     which chips there are, and whether they are idle
 why        which prerequisite makes a stage stale
 gears      which lengths to compile for
+fusions    which lengths ATC fuses attention at
 ragged     samples of differing lengths, in gears
 bert       BERT from a Hugging Face directory: loaded, run, exported
 training   training that goes on where it was killed

@@ -1,4 +1,4 @@
-"""What the makefiles call: python -m npukit <verb>. `why`, `soc`, `idle` and `doctor` need nothing but Python, 3.8 or newer."""
+"""What the makefiles call: python -m npukit <verb>. `why`, `soc`, `idle`, `fusions` and `doctor` need nothing but Python, 3.8 or newer."""
 from __future__ import annotations
 
 import argparse
@@ -13,7 +13,7 @@ from npukit.errors import JobFailed, UserError
 def main() -> int | None:
     verbs = {verb.__name__.replace("_", "-"): verb for verb in (
         stage, batch, msame, merge, results, ledger, fetch, fetch_list, bundle, unbundle, publish, verify_published, soc, idle, why,
-        differences, first_light, facts, cluster, doctor)}
+        fusions, differences, first_light, facts, cluster, doctor)}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
@@ -212,6 +212,24 @@ def why(parser, arguments) -> None:
     out = parser.parse_args(arguments).out
     lines = list(reasons(sys.stdin, out))
     print("\n".join(lines) if lines else f"{out.name} is up to date")
+
+
+def fusions(parser, arguments) -> None:
+    """Print at which lengths ATC fuses a BERT's attention, a line a batch size, as documents say."""
+    from npukit import fusions
+
+    parser.add_argument("config", type=Path, help="config.json of the network")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--batch_sizes", type=int, nargs="+", required=True)
+    parser.add_argument("--lengths", default="", help="lengths with blanks or commas; what auto chooses among on a chip if not given")
+    args = parser.parse_args(arguments)
+    try:
+        lengths = [int(length) for length in args.lengths.replace(",", " ").split()]
+    except ValueError:
+        raise UserError(f"SEQ_LENS='{args.lengths}'; expected auto, or lengths such as 128 or '32 64 128'") from None
+    print(f"attention that ATC fuses on a 310P, {fusions.SURE}:")
+    for line in fusions.described(fusions.read(args.config), args.batch_sizes, lengths):
+        print(f"  {args.model}, {line}")
 
 
 def differences(parser, arguments) -> None:

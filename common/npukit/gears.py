@@ -2,10 +2,13 @@
 
 A sample runs in the smallest gear that holds it. The best k gears minimise the cost of a whole corpus; they are found
 exactly, by dynamic programming over the corpus' length histogram.
+
+On a chip not every length is worth a gear: ATC fuses attention at multiples of 32 alone (npukit.fusions). There the
+gears are chosen among these, see `multiples`.
 """
 import argparse
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +17,42 @@ from npukit.errors import UserError
 from npukit.files import read_json
 
 MOST = 100  # gears that ATC takes on 310P
+MEASURED_STEP = 16  # of lengths between the multiples, which a chip's own measurement may let in
 
 
 def add_options(parser: argparse.ArgumentParser, seq_len: str) -> None:
     """Add the flags with which a preprocess.py is told its lengths; seq_len is the default, the original's recipe."""
     parser.add_argument("--seq_len", default=seq_len, help="a length, several with commas, or auto")
     parser.add_argument("--gears", type=int, default=8, help="how many lengths auto may choose")
+    parser.add_argument("--multiple_of", type=int, default=1, help="auto chooses among multiples of this, not among the samples' lengths")
     parser.add_argument("--gear_cost", type=Path, help='measured cost of a sample by length, {"32": 1.9, "64": 4.1}; tokens if not given')
     parser.add_argument("--batch_size", type=int, help="write whole batches, of one length each, as said above")
 
 
 def chosen(args: argparse.Namespace, lengths: np.ndarray, longest: int) -> list[int]:
     """Return the lengths that add_options' flags mean for samples of these lengths, none above the model's longest."""
-    gears = parse(args.seq_len, lengths, args.gears, read_costs(args.gear_cost) if args.gear_cost else None)
+    costs = read_costs(args.gear_cost) if args.gear_cost else {}
+    if args.multiple_of < 1:
+        raise UserError(f"--multiple_of is {args.multiple_of}; expected 1 and more")
+    among = multiples(args.multiple_of, max(lengths), longest, costs) if args.multiple_of > 1 else None
+    gears = parse(args.seq_len, lengths, args.gears, costs, among=among)
     if gears[-1] > longest:
         raise UserError(f"--seq_len is {args.seq_len!r}, the model takes {longest}")
     return gears
+
+
+def multiples(step: int, longest_sample: int, longest: int, measured: dict[int, float]) -> list[int]:
+    """Return the lengths that auto chooses among where only multiples of `step` are worth a gear, ascending.
+
+    The last one holds the longest sample: the next multiple, but not above the longest that the model takes. A multiple
+    of 16 is among them where its cost was measured and is below that of the next longer measured length. What was not
+    measured has a cost between its neighbours', which are multiples of 32 and fused, so that it would seem cheaper than
+    it is.
+    """
+    paying = [length for length, longer in itertools.pairwise(sorted(measured))
+              if length % MEASURED_STEP == 0 and measured[length] < measured[longer]]
+    top = max(longest_sample, min(-(-longest_sample // step) * step, longest))
+    return sorted({*range(step, top, step), top, *(length for length in paying if length < top)})
 
 
 def read_costs(path: Path) -> dict[int, float]:
@@ -53,17 +76,23 @@ def of_costs(told: dict) -> dict[int, float]:
     return dict(zip((length for length, _ in costs), itertools.accumulate((cost for _, cost in costs), max)))
 
 
-def best(lengths: np.ndarray, count: int, cost: Callable[[np.ndarray], np.ndarray] = lambda length: length) -> list[int]:
+def best(lengths: np.ndarray, count: int, cost: Callable[[np.ndarray], np.ndarray] = lambda length: length,
+         among: Iterable[int] | None = None) -> list[int]:
     """Return at most `count` gears, ascending, whose total cost over the samples is the smallest there is.
 
-    lengths  int [S], of the samples; the largest gear is the longest sample
+    lengths  int [S], of the samples
     cost     of one sample at each length, ascending with it; tokens if not given, or measured
+    among    the lengths that may be gears, one of them no shorter than the longest sample; the samples' own if not
+             given, of which some are as good as any others. The largest gear is the shortest of them that holds the
+             longest sample
     """
     if not 1 <= count <= MOST:
         raise UserError(f"{count} gears were asked for; ATC takes 1 to {MOST}")
-    values, times = np.unique(lengths, return_counts=True)  # an optimal gear is some sample's length
+    values = np.unique(lengths if among is None else list(among))
+    values = values[:np.searchsorted(values, max(lengths)) + 1]
+    times = np.bincount(np.searchsorted(values, lengths), minlength=len(values))  # samples for which values[i] is the shortest
     price = np.asarray(cost(values), dtype=np.float64)
-    before = np.concatenate([[0], np.cumsum(times)])  # samples shorter than values[i]
+    before = np.concatenate([[0], np.cumsum(times)])  # samples that some gear before values[i] holds
     total = price * before[1:]  # of values[:j + 1] in one gear, the last of them
     choice = []
     for _ in range(min(count, len(values)) - 1):
@@ -88,13 +117,15 @@ def gear_of(lengths: np.ndarray, gears: list[int]) -> np.ndarray:
     return np.searchsorted(gears, lengths)
 
 
-def parse(text: str, lengths: np.ndarray, count: int, measured: dict[int, float] | None = None, flag: str = "--seq_len") -> list[int]:
+def parse(text: str, lengths: np.ndarray, count: int, measured: dict[int, float] | None = None, flag: str = "--seq_len",
+          among: Iterable[int] | None = None) -> list[int]:
     """Read a flag such as --seq_len: `auto` for the best `count` gears of these lengths, or lengths separated by commas.
 
     measured  what a sample costs at some lengths, in any unit; in between along straight lines, beyond in proportion
+    among     the lengths that auto may choose, see `best`
     """
     if text == "auto":
-        return best(lengths, count, interpolated(measured)) if measured else best(lengths, count)
+        return best(lengths, count, **({"cost": interpolated(measured)} if measured else {}), among=among)
     try:
         gears = sorted({int(part) for part in text.split(",")})
     except ValueError:

@@ -86,7 +86,7 @@ class Run:
             "gates": [*judge(fidelity, precision, value=metrics[metric]), *(
                 {**gate, "name": f"{name}: {gate['name']}"} for name, route in (routes or {}).items() if route["fidelity"]
                 for gate in judge(route["fidelity"], route["precision"], value=route["metrics"][metric]))],
-            **({"routes": routes} if routes else {}),
+            **({"routes": routes} if routes else {}), **self.fusions(),
             "provenance": provenance(records, {"manifest": self.inputs / "manifest.json",
                                                "om": self.folder / "atc" / "model.om"}),
         }
@@ -95,6 +95,11 @@ class Run:
         """Return what the stages before the offline model wrote: torch, onnx, and what modify_onnx made of it."""
         modified = self.folder / "modify_onnx" / "ledger.json"
         return read_json(self.export / "ledger.json") + (read_json(modified) if modified.exists() else [])
+
+    def fusions(self) -> dict[str, list[dict]]:
+        """Return what ATC fuses at each length, as documents say, where graph surgery was for it; nothing of a CPU."""
+        rows = self.folder / "modify_onnx" / "fusions.json"
+        return {"fusions": read_json(rows)} if self.soc != "cpu" and rows.exists() else {}
 
     def summary(self) -> dict:
         """Return the summary that ais_bench wrote beside the outputs."""

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from npukit import bert, command, graph, ledger, ragged
+from npukit import bert, command, fusions, graph, ledger, ragged
 from npukit.errors import UserError
+from npukit.files import write_json
+from npukit.graph.blocks import blocks_of
 from npukit.samples import load
 
 PROOF = 2  # batches of samples that simplification is proved on; the ledger takes all of them
@@ -27,7 +29,8 @@ def modify(args: argparse.Namespace, passes: list, task: ledger.Task | None) -> 
     passes  of npukit.graph
     task    what the answers mean, with --inputs: then IN is simplified to static shapes first (in gears the length stays
             open), as the originals do with `python3 -m onnxsim`
-    writes  with --inputs also simplified.onnx and, beside OUT, ledger.json: what both forms score
+    writes  with --inputs also simplified.onnx and, beside OUT, ledger.json: what both forms score; fusions.json: what
+            ATC fuses at each length, as documents say
     raises  JobFailed where a form is not the network
     """
     if not args.inputs:
@@ -39,6 +42,7 @@ def modify(args: argparse.Namespace, passes: list, task: ledger.Task | None) -> 
     ledger.write(args.output.with_name("ledger.json"), [
         ledger.line(stage, task, samples.answers(path), samples.reference)
         for stage, path in (("simplified", simplified), ("modified", args.output))])
+    write_json(args.output.with_name("fusions.json"), fusion_rows(args.output, args.batch_size, samples.seq_lens))
 
 
 def apply(before: Path, passes: list, after: Path) -> None:
@@ -46,6 +50,12 @@ def apply(before: Path, passes: list, after: Path) -> None:
     model, said = graph.apply(graph.load(before), passes)
     graph.save(model, after)
     print("\n".join(said))
+
+
+def fusion_rows(path: Path, batch_size: int, seq_lens: list[int]) -> list[dict]:
+    """Return npukit.fusions' row for each length of a canonical graph."""
+    block = blocks_of(graph.load(path))[0]
+    return [fusions.row(fusions.Attention(block.heads, block.head_size), batch_size, length) for length in seq_lens]
 
 
 class Samples:
@@ -56,8 +66,8 @@ class Samples:
 
     def __init__(self, args: argparse.Namespace):
         _, self.arrays, self.lengths = ragged.read(args.inputs)
-        seq_lens = ragged.read_seq_lens(args.inputs)
-        self.shape = [args.batch_size, seq_lens[0] if len(seq_lens) == 1 else "L"]
+        self.seq_lens = ragged.read_seq_lens(args.inputs)
+        self.shape = [args.batch_size, self.seq_lens[0] if len(self.seq_lens) == 1 else "L"]
         self.reference = load(args.graph.with_name("reference.npy"))
         if len(self.reference) != len(self.lengths):
             raise UserError(f"{args.inputs} holds {len(self.lengths)} samples, reference.npy beside {args.graph} "

@@ -166,7 +166,7 @@ def test_threads_are_those_granted(plant, files, granted):
     assert doctor.threads(Machine(plant.root, {})) == (granted or len(os.sched_getaffinity(0)))
 
 
-@pytest.mark.parametrize("name", ["__main__", "command", "device", "doctor", "errors", "why"])
+@pytest.mark.parametrize("name", ["__main__", "command", "device", "doctor", "errors", "fusions", "why"])
 def test_what_looks_at_a_host_is_readable_to_its_old_python(name):
     """Hosts of CANN have Python 3.8 and 3.9; what they run is parsed as such and has no annotation evaluated."""
     text = (NPUKIT / f"{name}.py").read_text()

@@ -1,5 +1,7 @@
 """Gears: the best ones against brute force, the one that a sample runs in, and the flag that asks for them."""
+import argparse
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npukit.errors import UserError
-from npukit.gears import MOST, best, gear_of, interpolated, parse
+from npukit.gears import MOST, best, chosen, gear_of, interpolated, multiples, parse
 
 LONGEST = 9
 LENGTHS = st.lists(st.integers(1, LONGEST), min_size=1, max_size=12).map(np.array)
@@ -53,6 +55,22 @@ def test_more_gears_never_cost_more(cost, lengths):
     costs = [total(lengths, best(lengths, count, cost), cost) for count in range(1, LONGEST + 2)]
     assert all(more <= fewer + 1e-9 for fewer, more in itertools.pairwise(costs))
     assert costs[-1] == pytest.approx(total(lengths, lengths, cost)), "with a gear for each length nothing is filled up"
+
+
+CANDIDATES = st.sets(st.integers(1, 2 * LONGEST), max_size=6).map(lambda few: sorted({*few, 2 * LONGEST}))
+
+
+@pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS)
+@DEADLINE
+@given(LENGTHS, COUNTS, CANDIDATES)
+def test_the_best_of_given_lengths_cost_what_brute_force_finds(cost, lengths, count, among):
+    gears = best(lengths, count, cost, among)
+    assert set(gears) <= set(among) and 1 <= len(gears) <= count
+    assert gears == sorted(set(gears)) and gears[-1] == min(length for length in among if length >= max(lengths))
+    assert set(gear_of(lengths, gears)) == set(range(len(gears))), "no gear is compiled for nothing"
+    cheapest = min(total(lengths, chosen, cost) for size in range(1, count + 1)
+                   for chosen in itertools.combinations(among, size) if chosen[-1] >= max(lengths))
+    assert total(lengths, gears, cost) == pytest.approx(cheapest)
 
 
 @DEADLINE
@@ -130,3 +148,57 @@ def test_measured_costs_choose_other_gears():
 def test_costs_that_cannot_be(measured):
     with pytest.raises(UserError, match="rise with them"):
         interpolated(measured)
+
+
+# --- Multiples, for a chip ------------------------------------------------------------------------------------------
+
+
+@DEADLINE
+@given(st.integers(1, 512), st.integers(2, 64), st.integers(1, 512), st.sets(st.integers(1, 512)))
+def test_what_auto_chooses_among_on_a_chip(longest_sample, step, longest, measured):
+    among = multiples(step, longest_sample, longest, {length: length for length in measured})
+    assert among == sorted(set(among)) and among[-1] >= longest_sample
+    odd = {length for length in among if length % step}
+    assert all(length in measured and length % 16 == 0 for length in odd - {among[-1]})
+    if longest_sample <= longest:
+        assert among[-1] <= longest and (among[-1] % step == 0 or among[-1] == longest), "whole, but never above what the model takes"
+
+
+@pytest.mark.parametrize("longest_sample, longest, among", [
+    (14, 512, [32]), (64, 512, [32, 64]), (65, 512, [32, 64, 96]), (70, 80, [32, 64, 80]), (511, 512, list(range(32, 513, 32)))])
+def test_multiples_by_hand(longest_sample, longest, among):
+    assert multiples(32, longest_sample, longest, {}) == among
+
+
+@pytest.mark.parametrize("measured, more", [
+    ({32: 1.0, 48: 1.5, 64: 2.0}, [48]), ({32: 1.0, 48: 2.0, 64: 2.0}, []), ({32: 1.0, 40: 1.2, 64: 2.0}, []), ({32: 1.0, 48: 1.5}, [])],
+    ids=["pays", "costs what the longer one costs", "no multiple of 16", "nothing longer was measured"])
+def test_a_multiple_of_16_is_taken_where_it_was_measured_to_pay(measured, more):
+    assert multiples(32, 90, 512, measured) == sorted([32, 64, 96, *more])
+
+
+@pytest.fixture
+def asked(tmp_path):
+    def make(**changed):
+        if costs := changed.pop("costs", None):
+            changed["gear_cost"] = tmp_path / "costs.json"
+            changed["gear_cost"].write_text(json.dumps(costs))
+        return argparse.Namespace(**{"seq_len": "auto", "gears": 8, "gear_cost": None, "multiple_of": 1, **changed})
+    return make
+
+
+def test_auto_on_a_chip_chooses_what_can_fuse(asked):
+    lengths = np.array([14, 20, 25, 30, 33, 48, 66])
+    assert chosen(asked(), lengths, 512) == sorted(lengths.tolist())
+    assert chosen(asked(multiple_of=32), lengths, 512) == [32, 64, 96]
+    assert chosen(asked(multiple_of=32), lengths, 80) == [32, 64, 80], "the model takes no more"
+    assert chosen(asked(multiple_of=32, gears=1), lengths, 512) == [96]
+    assert chosen(asked(multiple_of=32, costs={"32": 1, "48": 2, "64": 5, "96": 9}), lengths, 512) == [32, 48, 96]
+    assert chosen(asked(multiple_of=32, seq_len="20,70"), lengths, 512) == [20, 70], "who names lengths gets them"
+
+
+def test_what_no_chip_can_be_asked(asked):
+    with pytest.raises(UserError, match="--multiple_of is 0; expected 1 and more"):
+        chosen(asked(multiple_of=0), np.array([5]), 512)
+    with pytest.raises(UserError, match="the model takes 512"):
+        chosen(asked(multiple_of=32), np.array([600]), 512)

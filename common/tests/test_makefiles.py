@@ -348,6 +348,21 @@ def test_what_needs_no_chip_asks_for_none(still, goal):
     still.make("SOC=Ascend310P3", goal, cwd=still.path(TOY))
 
 
+@pytest.mark.parametrize("chip, among", [("SOC=cpu", False), ("SOC=Ascend310P3", True)])
+def test_attention_has_lengths_of_its_own_on_a_chip(still, chip, among):
+    """Where a model says that its network has attention; `show` tells what ATC fuses at the lengths, as far as they are known."""
+    config = still.path(TOY) / "config.json"
+    config.write_text('{"num_attention_heads": 12, "hidden_size": 768}')
+    twin = [chip, "STANDIN=1", f"ATTENTION={config}", "BS=4"]
+    assert ("--multiple_of 32" in still.make("-n", *twin, "preprocess", cwd=still.path(TOY))) == among
+    assert "--multiple_of" not in still.make("-n", chip, "STANDIN=1", "preprocess", cwd=still.path(TOY))
+    shown = [still.make(*twin, f"SEQ_LENS={lengths}", "show", cwd=still.path(TOY)) for lengths in ("32 40", "auto")]
+    assert "toy, batch size 4, lengths 32 40: AttentionScore at 32 (length 40, expected a multiple of 32" in shown[0]
+    assert ("toy, batch size 4, auto, of the multiples of 32 up to 512: AttentionScore at all" in shown[1]) == among
+    assert "AttentionScore" not in still.make("SEQ_LENS=32", "show", cwd=still.path(TOY))
+    config.unlink()
+
+
 def answer_only(tree: Tree, sentence: str, *arguments: str, **options) -> None:
     """Check that make says the sentence, exits with 2, and has touched nothing."""
     before = tree.files()

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from scripts import environment
 
-from npukit import report
+from npukit import fusions, report
 from npukit.errors import UserError
 from npukit.files import read_json, write_json
 from npukit.report import Run, disagreements, ledger, read_all, row, table, write
@@ -78,6 +78,17 @@ def test_a_report_follows_the_schema_and_says_where_it_comes_from(make_run):
     assert made["provenance"]["commands"]["atc"] == ATC
     assert made["provenance"]["started"] == "2024-05-01T12:00:00+00:00"
     assert made["provenance"]["host"]["cpus_granted"] == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("chip, told", [("Ascend310P3-standin", True), ("cpu", False)])
+def test_what_atc_fuses_is_told_of_a_chip_where_surgery_was_for_it(make_run, chip, told):
+    folder = make_run(chip)
+    assert "fusions" not in report_of(folder)
+    rows = [fusions.row(fusions.Attention(12, 64), 8, length) for length in (48, 64)]
+    write_json(folder / "modify_onnx" / "fusions.json", rows)
+    made = written(folder)
+    assert made.get("fusions") == (rows if told else None)
+    assert not told or [row["fused"]["AttentionScore"] for row in made["fusions"]] == [False, True]
 
 
 def delete(*path):

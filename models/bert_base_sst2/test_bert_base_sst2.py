@@ -453,7 +453,8 @@ def test_the_report(made):
     assert [row["stage"] for row in report["ledger"]] == ["torch", "onnx", "simplified", "modified", "om"]
     assert (report["precision"], report["standin"], report["batch_size"]) == ("fp16" if twin else "fp32", True, 8)
     assert report["passes"] and all(gate["passes"] for gate in report["gates"])
-    assert len(report["seq_lens"]) == (3 if twin else 1) and report["samples"] == SENTENCES
+    assert report["seq_lens"] == ([32, 64] if twin else [128]) and report["samples"] == SENTENCES
+    assert [row["length"] for row in report.get("fusions", [])] == ([32, 64] if twin else []), "a CPU fuses nothing"
     assert report["weights"]["kind"] == "random" and report["corpus"]["vocabulary"] == 100
     answers = (folder / "postprocess" / "predictions.jsonl").read_text().split()
     accuracy = np.mean([int(answer) == sentence.label for answer, (sentence, _) in zip(answers, encoded())])

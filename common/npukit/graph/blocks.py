@@ -42,13 +42,11 @@ class Linear:
 
 @dataclass(frozen=True)
 class LayerNorm:
-    """The pattern ReduceMean Sub Pow ReduceMean Add Sqrt Div Mul Add; mul scales by the weight, add adds the bias.
-
-    The canonical form has a Reshape between these two where the residual flow changes its rank.
-    """
+    """The pattern ReduceMean Sub Pow ReduceMean Add Sqrt Div Mul Add; mean and sub read x, add adds the bias."""
 
     x: ir.Value
-    mul: ir.Node
+    mean: ir.Node
+    sub: ir.Node
     add: ir.Node
 
     @property
@@ -208,9 +206,7 @@ def layer_norm(add: ir.Node) -> LayerNorm | None:
     if add.op_type != "Add" or constant(add.inputs[1]) is None:
         return None
     try:
-        mul = made_by(add.inputs[0], "Mul", "Reshape")
-        if mul.op_type == "Reshape":
-            mul = made_by(mul.inputs[0], "Mul")
+        mul = made_by(add.inputs[0], "Mul")
         div = made_by(mul.inputs[0], "Div")
         sub, root = made_by(div.inputs[0], "Sub"), made_by(div.inputs[1], "Sqrt")
         variance = made_by(made_by(root.inputs[0], "Add").inputs[0], "ReduceMean")
@@ -218,7 +214,7 @@ def layer_norm(add: ir.Node) -> LayerNorm | None:
     except Mismatch:
         return None
     joined = power.inputs[0] is sub.outputs[0] and mean.inputs[0] is sub.inputs[0] and constant(mul.inputs[1]) is not None
-    return LayerNorm(sub.inputs[0], mul, add) if joined and np.all(constant(power.inputs[1]) == 2) else None
+    return LayerNorm(sub.inputs[0], mean, sub, add) if joined and np.all(constant(power.inputs[1]) == 2) else None
 
 
 def made_by(value: ir.Value, *op_types: str) -> ir.Node:
@@ -231,9 +227,9 @@ def made_by(value: ir.Value, *op_types: str) -> ir.Node:
 
 
 def only_reader(value: ir.Value, op_type: str) -> ir.Node:
-    """Return the one node that reads a value, of this operator."""
+    """Return the one node that reads a value, of this operator; it is no output of the model besides."""
     readers = [use.node for use in value.uses()]
-    op_types = [node.op_type for node in readers]
+    op_types = [node.op_type for node in readers] + ["the caller of the model"] * value.is_graph_output()
     if op_types != [op_type]:
         raise Mismatch(f"{value.name} is read by {', '.join(op_types) or 'nothing'}, expected one {op_type}")
     return readers[0]

@@ -53,6 +53,15 @@ def test_a_plan_writes_nothing_and_runs_nothing(tmp_path):
     assert "sbatch --dependency=aftercorr:<bilstm_crf-compile> bilstm_crf-infer.sbatch" in printed and "#SBATCH --array=1,8%1" in printed
 
 
+def test_a_plan_says_what_the_chip_may_fuse(tmp_path):
+    code, printed = make("plan", "CLUSTER=slurm", "MODEL=bilstm_crf bert_base_sst2", "BS=1 8", f"OUT_ROOT={tmp_path}/out", "SITE=",
+                         "SOC=Ascend310P3", "SEQ_LENS=auto")
+    assert code == 0 and "which no chip has confirmed" in printed and not (tmp_path / "out").exists()
+    for size in (1, 8):
+        assert f"bert_base_sst2, batch size {size}, auto, of the multiples of 32 up to 512: AttentionScore at none (4 heads of 8" in printed
+    assert "bilstm_crf, batch size" not in printed
+
+
 @pytest.mark.parametrize("given, said", [
     ("CLUSTER=", "CLUSTER=''; it is one of slurm, kubernetes, volcano"), ("MAX_NPUS=0", "MAX_NPUS='0'; it is a whole number from 1"),
     ("MAX_NPUS=many", "MAX_NPUS='many'; it is a whole number"), ("PROFILE=huge", "bilstm_crf has no profile 'huge'; it has: tiny"),

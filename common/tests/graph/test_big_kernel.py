@@ -43,6 +43,36 @@ def test_every_block_becomes_canonical(berts, canonical, task, form, shapes):
     assert prove(berts(task, form), model, ragged([L, 1, 3, 5, 2], L), "big_kernel")["flips"] == 0
 
 
+@pytest.mark.parametrize("form", ["symbolic", "static"])
+def test_one_mask_serves_all_blocks(berts, form):
+    """And for each block one of its own, where the masks differ."""
+    model = berts.masked(form=form, layers=3)
+    before = len(nodes(model, "Expand"))
+    assert len(nodes(big_kernel(model)[0], "Expand")) == before + 1
+    add = nodes(model, "Softmax")[1].inputs[0].producer()
+    other = ir.node("Mul", [add.inputs[1], initializer(model.graph, "half", np.array(0.5, np.float32))], name="other")
+    model.graph.insert_before(add, other)
+    add.replace_input_with(1, other.outputs[0])
+    made = big_kernel(model)[0]
+    assert len(nodes(made, "Expand")) == before + 2
+    prove(model, made, ragged([L, 1, 3, 5, 2], L), "big_kernel")
+
+
+@pytest.mark.parametrize("form", ["symbolic", "static"])
+def test_the_last_hidden_states_may_be_an_output(berts, form):
+    """[N, L, H] as before, under the same name."""
+    model = berts.masked(form=form)
+    last = nodes(model, "Sqrt")[-1]
+    for _ in range(3):
+        last = last.outputs[0].uses()[0].node
+    hidden = last.outputs[0]
+    hidden.dtype, hidden.shape = ir.DataType.FLOAT, ir.Shape([*model.graph.inputs[0].shape, 32])
+    model.graph.outputs[:] = [hidden]
+    made, _ = big_kernel(model)
+    assert [output.name for output in made.graph.outputs] == [hidden.name]
+    prove(model, made, ragged([L, 1, 3, 5, 2], L), "big_kernel")
+
+
 @pytest.mark.parametrize("task", TASKS)
 @SHARED
 @given(feeds=batches())
