@@ -447,6 +447,7 @@ def judge(folder, report):
     return json.loads(report.read_text())
 
 
+@pytest.mark.long
 def test_the_report(made):
     folder, twin = made
     report = json.loads((folder / "postprocess" / "report.json").read_text())
@@ -461,6 +462,7 @@ def test_the_report(made):
     assert report["metrics"]["accuracy"] == pytest.approx(accuracy) and len(answers) == SENTENCES
 
 
+@pytest.mark.long
 def test_swapped_answers_fail_the_report(made, tmp_path):
     folder, twin = made
     folder = shutil.copytree(folder.parents[3], tmp_path / "out") / folder.relative_to(folder.parents[3])

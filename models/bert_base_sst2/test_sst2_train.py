@@ -65,6 +65,7 @@ def killed(corpus, tmp_path_factory):
     return output
 
 
+@pytest.mark.long
 def test_a_killed_training_goes_on_to_the_same_weights(corpus, undisturbed, killed, tmp_path):
     expected, printed = undisturbed
     again = shutil.copytree(killed, tmp_path / "again")
@@ -88,6 +89,7 @@ def other_words(corpus, vocabulary):
     (vocabulary / "vocab.txt").write_text((TINY / "vocab.txt").read_text().replace("film\n", "movie\n"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flags, change", [
     (("--seed", "5"), None), (("--batch_size", "7"), None), (("--epochs", "9"), None), ((), longer), ((), other_words)],
     ids=["seed", "batch size", "epochs", "corpus", "vocabulary"])
@@ -101,6 +103,7 @@ def test_another_recipe_does_not_go_on(corpus, killed, tmp_path, monkeypatch, fl
         train.main()
 
 
+@pytest.mark.long
 def test_the_card(corpus, undisturbed):
     folder, printed = undisturbed
     card = json.loads((folder / "card.json").read_text())
@@ -114,6 +117,7 @@ def test_the_card(corpus, undisturbed):
     assert "curve" in card["dev_used_for"] and card["wall_seconds"] >= 0 and card["torch"] == torch.__version__
 
 
+@pytest.mark.long
 def test_what_is_shipped_fits_together(undisturbed):
     folder, _ = undisturbed
     assert sorted(path.name for path in folder.iterdir()) == ["card.json", "config.json", "model.safetensors"]

@@ -217,6 +217,7 @@ def made(request, tmp_path_factory):
     return folder, request.param, done.stdout
 
 
+@pytest.mark.long
 def test_the_report_holds_both_routes(made):
     folder, flags, printed = made
     report = json.loads((folder / "postprocess" / "report.json").read_text())
@@ -238,6 +239,7 @@ def test_the_report_holds_both_routes(made):
     assert re.match(r"bert_large_ner +tiny +\S+ +8 +[\d.]+ +[\d.]+ +[\d.]+ .* fp32, TorchScript on the CPU, torch [\d.]+", table[2])
 
 
+@pytest.mark.long
 def test_a_second_make_runs_nothing_and_another_recipe_everything(made):
     folder, flags, _ = made
     out = folder.parents[3]
@@ -249,6 +251,7 @@ def test_a_second_make_runs_nothing_and_another_recipe_everything(made):
     assert re.findall(r"--into \S+/(\w+) ", alone.stdout) == ["postprocess"], "the report without the other route"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("made", RIGHT, indirect=True)
 def test_a_trace_that_answers_otherwise_fails_the_report(made, tmp_path):
     folder, _, _ = made
@@ -271,6 +274,7 @@ def test_a_flag_that_means_nothing(tmp_path, flag, said):
     assert done.returncode == 2 and said in done.stderr
 
 
+@pytest.mark.long
 def test_the_bench(tmp_path, monkeypatch, capsys):
     """The same answers three ways, transformers' pipeline included, on sentences of our own; only the ratios are let pass."""
     bench, runs, corpus = SCRIPTS["bench"], {}, tmp_path / "corpus.txt"

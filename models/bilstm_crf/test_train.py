@@ -76,6 +76,7 @@ def resumed(corpus, killed, output, *flags):
     return subprocess.run(command(corpus, output, *flags), capture_output=True, text=True, env=ENVIRONMENT)
 
 
+@pytest.mark.long
 def test_a_killed_training_goes_on_to_the_same_weights(corpus, undisturbed, killed, tmp_path):
     expected, printed = undisturbed
     done = resumed(corpus, killed, tmp_path / "again")
@@ -88,6 +89,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(corpus, undisturbed, kill
     assert {**ours, "wall_seconds": 0} == {**theirs, "wall_seconds": 0}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flags", [("--seed", "5"), ("--batch_size", "7"), ("--epochs", "9")], ids=str)
 def test_another_recipe_does_not_go_on(corpus, killed, tmp_path, monkeypatch, flags):
     shutil.copytree(killed, tmp_path / "again")
@@ -96,6 +98,7 @@ def test_another_recipe_does_not_go_on(corpus, killed, tmp_path, monkeypatch, fl
         train.main()
 
 
+@pytest.mark.long
 def test_another_corpus_does_not_go_on(corpus, killed, tmp_path, monkeypatch):
     shutil.copytree(killed, tmp_path / "again")
     shutil.copytree(corpus, tmp_path / "corpus")
@@ -106,6 +109,7 @@ def test_another_corpus_does_not_go_on(corpus, killed, tmp_path, monkeypatch):
         train.main()
 
 
+@pytest.mark.long
 def test_the_card(corpus, undisturbed):
     folder, printed = undisturbed
     card = json.loads((folder / "card.json").read_text())
@@ -120,6 +124,7 @@ def test_the_card(corpus, undisturbed):
     assert "curve" in card["dev_used_for"] and card["wall_seconds"] >= 0 and card["torch"] == torch.__version__
 
 
+@pytest.mark.long
 def test_what_is_shipped_fits_together(undisturbed):
     folder, _ = undisturbed
     weights, vocabulary = load_file(folder / "weights.safetensors"), Vocabulary.load(folder / "vocab.txt")

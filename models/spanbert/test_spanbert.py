@@ -512,6 +512,7 @@ def make(out, *flags):
                           capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flags", ["", "SEQ_LENS=auto GEARS=3 INFER_TOOL=msame SOC=Ascend310P3 STANDIN=1 QUESTIONS=20"])
 def test_the_report(tmp_path, flags):
     done = make(tmp_path, *flags.split(), "all")
@@ -548,6 +549,7 @@ def judged(folder, report):
     return [gate["name"] for gate in json.loads(report.read_text())["gates"] if not gate["passes"]]
 
 
+@pytest.mark.long
 def test_the_one_step_callers(tmp_path):
     exported = f"env PROFILE=tiny OUT_ROOT='{tmp_path}' VENV='{sys.prefix}' LOOP=1 MAKEFLAGS= STANDIN=1 PYTHONPATH="
     ran(tmp_path, f"{exported} bash $here/test/pth2om.sh --batch_size=4 --chip_name=310P3")
@@ -559,6 +561,7 @@ def test_the_one_step_callers(tmp_path):
         assert done.returncode == 2 and "--batchsize=4 is none of" in done.stderr
 
 
+@pytest.mark.long
 def test_the_bench(tmp_path, monkeypatch, capsys):
     """The same answers both ways; only the ratio is let pass, and then seen failing."""
     bench, runs = SCRIPTS["bench"], {}
