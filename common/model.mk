@@ -191,7 +191,7 @@ perf: $(BS:%=$(OUT)/bs%/perf/log.txt) ## pure inference on an idle device, as th
 postprocess: $(BS:%=$(OUT)/bs%/postprocess/report.json) ## outputs -> report.json
 
 # A script's prerequisites: itself, the model's own modules, and the library modules that it imports.
-scripts := preprocess.py pth2onnx.py modify_onnx.py postprocess.py train.py bench.py export_trace_model.py run_torch_aie.py onnx_infer.py
+scripts := preprocess.py pth2onnx.py modify_onnx.py postprocess.py train.py bench.py export_trace_model.py run_torch_aie.py onnx_infer.py ais_infer.py
 graph_modules = $(patsubst $(root)/common/npukit/%.py,%,$(wildcard $(root)/common/npukit/graph/*.py))
 modules := $(addprefix $(CURDIR)/,$(filter-out $(scripts) test_%.py,$(wildcard *.py)))
 script = $(CURDIR)/$1 $(modules) $(patsubst %,$(root)/common/npukit/%.py,errors command files $2 $(LIBRARY))

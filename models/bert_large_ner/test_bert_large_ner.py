@@ -225,7 +225,7 @@ def test_the_report_holds_both_routes(made):
     assert (report["corpus"]["recipe"], report["metric"]) == (("original", "token_accuracy") if original else ("npukit", "f1"))
     assert [row["stage"] for row in report["ledger"]] == ["torch", "onnx", "simplified", "modified", "om"] and report["passes"]
     assert {"precision", "recall", "f1", "conlleval_f1", "token_accuracy", "all_o_accuracy", "by_type"} <= set(report["metrics"])
-    [row] = report["original"]["rows"]
+    row = report["original"]["rows"][0]
     assert (row["metrics"]["token_accuracy"], row["metrics"]["token_accuracy_torch_aie"]) == (0.9074, 0.8743)
     other = report["routes"]["torch_aie"]
     assert other["backend"].startswith("TorchScript on the CPU") and other["precision"] == "fp32" and "run_torch_aie.py" in other["command"]

@@ -7,6 +7,7 @@ a single one, O elsewhere; the two boundary tags exist only in the CRF's transit
 Source of the order of the tags and of the vocabulary: CLUENER2020 2e8fccd, bilstm_crf_pytorch/config.py, vocabulary.py.
 """
 import collections
+import itertools
 import json
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -121,8 +122,8 @@ def spans_of(label: object) -> Iterator[tuple[str, str, int, int]]:
 def entities(tags: tuple[str, ...] | list[str]) -> list[tuple[str, int, int]]:
     """Return (category, first, last) of every span that the BIOS tags spell, ends inclusive.
 
-    A span is S-x, or B-x followed by I-x at least once; an I- without its B- and a lone B- are no spans, as in the
-    original's scorer (utils_ner.py) and in seqeval's strict mode.
+    A span is S-x, or B-x followed by I-x at least once; an I- without its B- and a lone B- are no spans, as in seqeval's
+    strict mode.
     """
     found, first = [], None
     for place, tag in enumerate([*tags, "O"]):
@@ -134,6 +135,26 @@ def entities(tags: tuple[str, ...] | list[str]) -> list[tuple[str, int, int]]:
             found.append((tag[2:], place, place))
         elif tag.startswith("B-"):
             first = place
+    return found
+
+
+def entities_as_the_original_counts(tags: tuple[str, ...] | list[str]) -> list[tuple[str, int, int]]:
+    """Return (category, first, last) of every entity that the original's scorer finds in BIOS tags, ends inclusive.
+
+    It differs from entities() where an I- stands behind a B- of another category. It passes over that I-, so that an entity
+    reaches to the last I- of its own category: B-book I-movie I-book is one book. Where it passes over all of them and they
+    end the sentence, it counts an entity whose last is -1: found, and never right.
+    Source: CLUENER2020 2e8fccd, bilstm_crf_pytorch/utils_ner.py
+    """
+    found = []
+    for first, tag in enumerate(tags):
+        if tag.startswith("S-"):
+            found.append((tag[2:], first, first))
+        elif tag.startswith("B-"):
+            inside = list(itertools.takewhile(lambda other: other.startswith("I-"), tags[first + 1:]))
+            last = max((place for place, other in enumerate(inside, first + 1) if other[2:] == tag[2:]), default=-1)
+            if last != -1 or (inside and first + len(inside) + 1 == len(tags)):
+                found.append((tag[2:], first, last))
     return found
 
 

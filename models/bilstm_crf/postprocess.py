@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Decode the tag scores, print the figures in the original's layout, and write the report.
+"""Decode the tag scores, print the figures in the original's layout and a strict F1 behind them, and write the report.
 
 README, "Verify the inference", step 2. The "acc" that the original prints is precision.
 
@@ -7,7 +7,7 @@ Reads   --infer_results  data_00000000_0.npy ..., float32 [max_seq_len, 33], fro
         --annotations    label.txt, from preprocess.py
         --transitions    transitions.npy, from pth2onnx.py
         with --report: the folders of the stages before, found from --run
-Writes  with --report: report.json, and predictions.jsonl beside it, [category, first, last] of each sentence
+Writes  with --report: report.json, and predictions.jsonl beside it, [category, first, last] of each sentence's whole spans
 Source  ModelZoo-PyTorch b3af873, ACL_PyTorch/built-in/nlp/BiLSTM_CRF_PyTorch/bilstm_postprocess.py
 """
 import json
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import crf_decode
-from cluener import TAGS
-from crf_decode import predict, read_labels, score
+from cluener import TAGS, entities
+from crf_decode import predict, read_labels, score, true_tags
 from npukit import command, files, ledger, report
 from npukit.errors import UserError
 from npukit.samples import load, read_outputs
@@ -33,10 +33,11 @@ def main() -> None:
         raise UserError(f"{args.infer_results} holds features {list(features.shape[1:])}; expected at least "
                         f"[{lengths.max()}, {len(transitions)}] for these annotations and transitions")
     predicted = predict(features, lengths, transitions)
-    overall, by_category = score(predicted, labels)
+    overall, by_category = score(predicted, true_tags(labels))
     print_as_original(overall, by_category)
+    print(f"strict_f1: {overall['strict_f1']}")
     if args.report:
-        answers = "".join(f"{json.dumps(entities)}\n" for entities in predicted)
+        answers = "".join(f"{json.dumps(entities(tags))}\n" for tags in predicted)
         files.write_text(args.report.with_name("predictions.jsonl"), answers)
         write_report(args, crf_decode.task(labels, lengths, transitions), features, overall, by_category)
 

@@ -13,7 +13,7 @@ from seqeval.scheme import IOBES, Entities
 
 sys.path.insert(0, str(Path(__file__).parent))
 import cluener
-from cluener import CATEGORIES, SPECIAL, UNK, Sentence, Vocabulary, entities, read, tags_of
+from cluener import CATEGORIES, SPECIAL, UNK, Sentence, Vocabulary, entities, entities_as_the_original_counts, read, tags_of
 from npukit.errors import BadSample, UserError
 
 MAX_LENGTH = 50
@@ -216,8 +216,59 @@ def test_entities_of_any_tags_are_seqevals_in_strict_mode(tags):
     assert entities(tags) == [(entity.tag, entity.start, entity.end - 1) for entity in theirs]
 
 
-def test_boundary_tags_are_no_entities():
-    assert entities(["<START>", "B-name", "<STOP>", "S-name", "<START>"]) == [("name", 3, 3)]
+@pytest.mark.parametrize("count", [entities, entities_as_the_original_counts])
+def test_boundary_tags_are_no_entities(count):
+    assert count(["<START>", "B-name", "<STOP>", "S-name", "<START>"]) == [("name", 3, 3)]
+
+
+def as_the_original_counts(tags):
+    """Walk through the tags as CLUENER2020's get_entity_bios is described: one entity is open at most, and I- extend it.
+
+    What opens: B-. What extends: an I- of its category, any number of others between. What closes: every tag but I-. What is
+    open counts where it was extended, and at the end of the sentence where the last tag is an I-, extended or not.
+    """
+    counted, category, first, last = [], None, None, -1
+    for place, tag in enumerate(tags):
+        position, _, of = tag.partition("-")
+        if position != "I":
+            if last != -1:
+                counted.append((category, first, last))
+            category, first, last = (of, place, -1) if position == "B" else (None, None, -1)
+            if position == "S":
+                counted.append((of, place, place))
+        elif first is not None:
+            last = place if of == category else last
+            if place == len(tags) - 1:
+                counted.append((category, first, last))
+    return counted
+
+
+COUNTED = {  # tags, b for book and m for movie: what the original counts
+    "": [], "O": [], "Sb": [("book", 0, 0)], "Bb": [], "Ib": [], "Bb O": [], "Bb Bb": [], "Bb Sm": [("movie", 1, 1)],
+    "Bb Ib": [("book", 0, 1)], "Bb Ib O": [("book", 0, 1)], "Bb Ib Bm Im": [("book", 0, 1), ("movie", 2, 3)],
+    "O Ib Ib": [], "Sb Ib": [("book", 0, 0)], "Bb O Ib": [],
+    "Bb Im Ib": [("book", 0, 2)], "Bb Im Ib O": [("book", 0, 2)], "Bb Im Im Ib Im O": [("book", 0, 3)],
+    "Bb Ib Im": [("book", 0, 1)], "Bb Ib Im O": [("book", 0, 1)], "Bb Im O": [], "Bb Im Bm": [],
+    "Bb Im": [("book", 0, -1)], "O Bb Im Im": [("book", 1, -1)],
+}
+
+
+@pytest.mark.parametrize("short", COUNTED)
+def test_entities_by_hand_as_the_original_counts(short):
+    names = {"b": "-book", "m": "-movie"}
+    tags = [tag[0] + names.get(tag[1:], "") for tag in short.split()]
+    assert entities_as_the_original_counts(tags) == as_the_original_counts(tags) == COUNTED[short]
+
+
+@given(st.lists(st.sampled_from([*cluener.TAGS[:3], *cluener.TAGS[11:14], *cluener.TAGS[21:23], "<STOP>"]), max_size=15))
+def test_entities_of_any_tags_are_the_originals(tags):
+    assert entities_as_the_original_counts(tags) == as_the_original_counts(tags)
+
+
+@given(annotated())
+def test_both_counts_agree_where_no_category_is_within_another(case):
+    tags = tags_of(case[0], label_of(*case))
+    assert entities_as_the_original_counts(tags) == entities(tags) == case[1]
 
 
 ODD = ["\u2028", "\u2029", "\u0085", " ", "\u3000", "\r", "\x0b", "\x1c", "\ufeff", "#", "[PAD", "\\n", "😀"]

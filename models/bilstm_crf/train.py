@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 import cluener
 from bilstm_crf import BiLstmCrf
 from cluener import Sentence, Vocabulary
-from crf_decode import predict
-from npukit import command, files, metrics
+from crf_decode import predict, score
+from npukit import command, files
 from npukit.errors import UserError
 from npukit.training import Training
 
@@ -53,7 +53,7 @@ def main() -> None:
     training.run(args.output / "last.pt",
                  lambda chance: batches_of([swap_mentions(s, mentions, chance) for s in train], args.batch_size, chance),
                  lambda batch: loss_of(net, batch, vocabulary),
-                 lambda average: {"dev_f1": round(evaluate(average, dev, vocabulary)["f1"], 4)})
+                 lambda average: {"dev_f1": round(evaluate(average, dev, vocabulary)["strict_f1"], 4)})
     release(args, training, vocabulary, skipped)
 
 
@@ -121,7 +121,7 @@ def batches_of(sentences: list[Sentence], size: int, chance: random.Random) -> l
 
 
 def evaluate(net: BiLstmCrf, sentences: list[Sentence], vocabulary: Vocabulary) -> dict:
-    """Return precision, recall and F1 of the network on the sentences."""
+    """Return what the network scores on the sentences."""
     net = copy.deepcopy(net).eval()
     lengths = np.array([len(s.text) for s in sentences])
     ids = torch.zeros(len(sentences), lengths.max(), dtype=torch.int64)
@@ -131,7 +131,7 @@ def evaluate(net: BiLstmCrf, sentences: list[Sentence], vocabulary: Vocabulary) 
     with torch.inference_mode():
         features = torch.cat([net(ids[i:i + 64], mask[i:i + 64]) for i in range(0, len(ids), 64)]).numpy()
     predicted = predict(features, lengths, net.crf.transitions.numpy(force=True))
-    return metrics.entity_scores([cluener.entities(s.tags) for s in sentences], predicted)[0]
+    return score(predicted, [s.tags for s in sentences])[0]
 
 
 def release(args, training: Training, vocabulary: Vocabulary, skipped: list) -> None:

@@ -99,6 +99,26 @@ def test_the_ledger_and_the_weights(fixed):
     assert files.read_json(fixed / "weights.json")["sha256"] == files.sha256(fixed / "weights.hdf5")
 
 
+VERBATIM = """
+python3 ais_infer.py --model $out/elmo_sim.om --input $out/bin_path --output $out/om_out
+python3 ais_infer.py --model $out/elmo_sim.om --loop=20
+"""
+
+
+def test_the_originals_ais_infer_runs_in_the_models_folder(fixed, tmp_path):
+    shutil.copytree(fixed / "input", tmp_path / "bin_path")
+    ran(tmp_path, f"bash $here/atc.sh {fixed}/elmo.onnx elmo_sim 1 cpu {fixed}/seq_lens.txt; mkdir om_out")
+    said = ran(HERE, f"out={tmp_path};{VERBATIM}")
+    assert "throughput" in said and len(list(tmp_path.glob("om_out/*/data_*"))) == len(list((fixed / "input").iterdir()))
+
+
+@pytest.mark.parametrize("path", ["", "$here", "$here:$PWD/link"])
+def test_the_originals_ais_infer_wants_one_on_path(tmp_path, path):
+    (tmp_path / "link").symlink_to(HERE)
+    done = SCRIPTS.run(tmp_path, f"python=$(command -v python3); PATH={path} $python $here/ais_infer.py --model a.om")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "there is no ais_infer.py on PATH" in done.stderr
+
+
 def test_missing_shards_are_named(tmp_path, capsys):
     call(tmp_path, PREPROCESS.replace("--file_num 2", "--file_num 4") + "--word_len auto")
     assert "has 2 of the first 4 shards; not there: 00002 00003" in capsys.readouterr().err

@@ -556,9 +556,73 @@ def test_the_one_step_callers(tmp_path):
     assert (tmp_path / "Ascend310P3-standin" / "tiny" / "spanbert" / "bs4" / "atc" / "model.om").is_file()
     said = ran(tmp_path, f"{exported} bash $here/test/eval_acc_perf.sh --batch_size=4 --datasets_path=$tiny --chip_name=310P3").splitlines()
     assert re.fullmatch(r"bs4 fps:\d+\.\d{3}", said[-2]) and re.fullmatch(r"bs4 exact_match:\S+ f1:\S+", said[-1])
-    for script in ("pth2om.sh", "eval_acc_perf.sh"):
-        done = run(tmp_path, f"bash $here/test/{script} --batchsize=4")
-        assert done.returncode == 2 and "--batchsize=4 is none of" in done.stderr
+
+
+@pytest.mark.parametrize("line, reason", [
+    ("pth2om.sh --batchsize=4", "pth2om.sh: --batchsize=4 is none of --batch_size= --config_file= --checkpoint= --chip_name="),
+    ("pth2om.sh --batch_size", "pth2om.sh: --batch_size is none of --batch_size= --config_file= --checkpoint= --chip_name="),
+    ("pth2om.sh --datasets_path=.", "pth2om.sh: --datasets_path=. is none of --batch_size= --config_file= --checkpoint= --chip_name="),
+    ("pth2om.sh --checkpoint=/no/such", "pth2om.sh: --checkpoint names /no/such, which is not there"),
+    ("pth2om.sh --config_file=/no/such", "pth2om.sh: --config_file names /no/such, which is not there"),
+    ("eval_acc_perf.sh --datasets_path=/no/such",
+     "eval_acc_perf.sh: --datasets_path names /no/such/dev-v1.1.json, which is not there")])
+def test_a_wrong_call_of_the_one_step_callers_is_answered_in_a_sentence(tmp_path, line, reason):
+    done = run(tmp_path, f"bash $here/test/{line}")
+    assert (done.returncode, done.stderr) == (2, f"{reason}\n") and list(tmp_path.iterdir()) == []
+
+
+VERBATIM = """
+bash ./test/pth2om.sh --batch_size=1 --config_file="./model_dir/squad1/config.json" \
+    --checkpoint="./model_dir/squad1/pytorch_model.bin" --chip_name="310P3"
+bash ./test/eval_acc_perf.sh --batch_size=1 --datasets_path=$tiny
+"""
+NEXT = """
+python3 test/parse.py --result-file ./msame_bs1.txt --batch-size 1
+python postprocess.py \
+	--do_eval \
+	--model $tiny \
+	--dev_file $tiny/dev-v1.1.json \
+	--max_seq_length 512 \
+	--doc_stride 128 \
+	--eval_metric f1 \
+	--fp16 \
+	--bin_dir ./result/outputs_bs1_om \
+    --eval_batch_size 1
+python3 test/parse.py --result-file ./result/result_bs1.json
+"""
+MSAME = """
+./msame --model "./spanBert_bs1.om" \
+        --input "./input_ids,./segment_ids,./input_mask" \
+        --output "./result/outputs_bs1_om" \
+        --outfmt BIN > ./msame_bs1.txt
+"""
+
+
+def test_the_originals_commands_one_after_another_in_the_models_folder(tmp_path):
+    here = tmp_path / "models" / "spanbert"
+    unwanted = shutil.ignore_patterns("tests", "__pycache__", "work", "out")
+    for name in ("common", "models/spanbert", "data/tiny/spanbert"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=unwanted)
+    (here / "model_dir").mkdir()
+    released(here / "model_dir" / "squad1")
+    made = f"export PROFILE=tiny STANDIN=1 LOOP=1 MAKEFLAGS= VENV='{sys.prefix}' OUT_ROOT='{tmp_path}/out';"
+    steps = ran(here, made + "unset PYTHONPATH;" + VERBATIM).splitlines()
+    assert (tmp_path / "out" / "Ascend310P3-standin" / "tiny" / "spanbert" / "bs1" / "postprocess").is_dir(), "of the model just made"
+    left = {path.name for path in here.iterdir()}
+    assert {"spanBert_dynamicbs.onnx", "spanBert_bs1.om", *FOLDERS, "msame_bs1.txt", "result"} <= left
+    assert all((here / folder / "0.bin").is_file() for folder in FOLDERS)
+    shutil.rmtree(tmp_path / "out")  # the next commands read what is in the folder
+    fps, f1, both = ran(here, NEXT).splitlines()
+    assert [fps, both] == steps[-2:] and both.endswith(f1.replace(" = ", ":"))
+    again = ran(here, MSAME + NEXT).splitlines()
+    assert re.fullmatch(r"bs1 fps:\d+\.\d{3}", again[0]) and again[1:] == [f1, both]
+
+
+def test_the_originals_msame_wants_one_on_path(tmp_path):
+    for name in ("env", "bash"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    done = run(tmp_path, "PATH=$PWD:$here $here/msame --model a.om")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "there is no msame on PATH" in done.stderr
 
 
 @pytest.mark.long
