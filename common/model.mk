@@ -17,6 +17,8 @@
 #   [a target bench]    the runs that a bench.py compares, below $(bench), and its call
 #   [STAGES_FURTHER]    stages that only this model has; it has their rules behind the include
 #   [POSTPROCESS_READS] what postprocess reads of them, with % for the batch size
+#   [MEMORY_GIB_<kind>] what a cluster's prepare, compile, infer or report job needs at full size where it is more than
+#                       docs/site.toml gives: a number, half as much again as the largest memory_gib of its stages' record.json
 #
 # In the flags: $(CORPUS) and $(CHECKPOINT) of the profile, $(INPUTS) and $(EXPORT), the folders of the first two
 # stages, $(N), the batch size at hand, $(RUN), its folder. Relative paths are the stage's own, fresh folder.
