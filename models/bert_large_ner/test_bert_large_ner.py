@@ -61,6 +61,19 @@ def encoded(longest=512, recipe="npukit"):
     return recipes.encode(TINY, conll2003.read(TINY / "test.txt"), wordpiece.load(TINY), recipe, longest)
 
 
+def test_another_text_is_not_called_the_released_corpus(fixed, tmp_path, monkeypatch, capsys):
+    corpus = json.loads((fixed / "bert_bin" / "manifest.json").read_text())["corpus"]
+    assert corpus["released"] is False
+    monkeypatch.setattr(conll2003, "RELEASED", corpus["sha256"])
+    capsys.readouterr()
+    call(tmp_path, PREPROCESS)
+    assert json.loads((tmp_path / "bert_bin" / "manifest.json").read_text())["corpus"]["released"] is True
+    assert "is not the released" not in capsys.readouterr().out
+    monkeypatch.undo()
+    call(tmp_path, PREPROCESS)
+    assert "test.txt is not the released CoNLL-2003" in capsys.readouterr().out
+
+
 def test_one_length(fixed):
     made = encoded()
     assert len(made.rows) == SAMPLES and np.array_equal(np.load(fixed / "bert_bin" / "words.npy"), made.words)
