@@ -110,7 +110,8 @@ $(foreach v,CORPUS CHECKPOINT VOCAB,$(call whole_path,$v))
 
 missing = $(foreach f,$1,$(if $(wildcard $f),,$(error $(f:$(root)/%=%) is missing; $2)))
 ifneq (,$(filter $(STAGES) all reports train,$(MAKECMDGOALS)))
-$(call missing,$(CORPUS),`make MODEL=$(model) fetch` brings it and `make LOCAL=folder MODEL=$(model) fetch` takes it from a folder)
+$(call missing,$(CORPUS),$(if $(filter command environment,$(origin CORPUS)),it is what CORPUS= names: a file or folder of your own,`make \
+	MODEL=$(model) fetch` brings it and `make LOCAL=folder MODEL=$(model) fetch` takes it from a folder))
 endif
 ifneq (,$(filter $(STAGES) all reports,$(MAKECMDGOALS)))
 $(call missing,$(filter-out random,$(CHECKPOINT)) $(VOCAB),it is what CHECKPOINT= or VOCAB= names; \

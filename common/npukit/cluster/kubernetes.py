@@ -102,6 +102,8 @@ class Kubernetes:
     # Submitting, asking, cancelling
 
     def submit(self) -> None:
+        if '"serverVersion"' not in self.kubectl("version", "--output=json").stdout:
+            raise UserError("the cluster does not answer; is there a context of kubectl's, and does it reach the cluster?")
         done = self.kubectl("apply", "--kustomize", self.plan.folder)
         if done.returncode != 0:
             self.kubectl("delete", "--ignore-not-found", "--kustomize", self.plan.folder)

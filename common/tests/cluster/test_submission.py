@@ -221,6 +221,17 @@ def test_records_and_reports_come_back_without_the_volumes(tool, cluster, tmp_pa
     assert asked.read_text().splitlines()[-1] == f"delete --namespace=nlp jobs,configmaps --selector={label} --wait=false"
 
 
+def test_a_cluster_that_does_not_answer_is_one_sentence(tool, tmp_path):
+    said = "E1124 memcache.go:265] couldn't get current server API group list: connection refused\n" * 3
+    asked = tool("kubectl", f'echo "{said}" >&2; exit 1')
+    (tmp_path / "site.toml").write_text('image = "registry.example.org/x:1"\n')
+    code, printed = make("submit", "CLUSTER=kubernetes", f"SITE={tmp_path}/site.toml", f"OUT_ROOT={tmp_path}/out",
+                         PATH=f"{tmp_path}/tools:/usr/bin:/bin")
+    assert code == 2 and "the cluster does not answer; is there a context" in printed and "memcache" not in printed
+    assert asked.read_text().splitlines() == ["version --namespace=default --output=json"]
+    assert not list((tmp_path / "out" / "jobs").iterdir())
+
+
 def test_a_kubernetes_without_an_image_is_answered():
     with pytest.raises(UserError, match="the site's profile names no image"):
         Kubernetes(plan.Plan(**{**vars(made("kubernetes")), "site": main.site.Site()})).job_texts()
