@@ -41,12 +41,17 @@ ACCEPT ?=
 $(if $(filter auto,$(SOC)),$(eval override SOC := $(chip)))
 $(foreach m,$(or $(filter-out $(MODELS),$(MODEL)),$(if $(strip $(MODEL)),,'')),$(error there is no model $m; there are: $(MODELS)))
 
-# A batch size that one of the models does not have is answered before the others have run.
+# A batch size or profile that one of the models does not have is answered before the others have run.
 empty :=
 space := $(empty) $(empty)
 batches_of = $(shell sed -n 's/^BATCHES = //p' models/$1/Makefile)
 $(foreach m,$(MODEL),$(foreach has,$(subst $(space),/,$(call batches_of,$m)),$(foreach n,$(filter-out all $(subst /, ,$(has)),$(BS)),\
 	$(error $m has no batch size $n; it has: $(subst /, ,$(has)), or BS=all))))
+
+profiles_of = $(shell sed -n 's/^PROFILES = //p' models/$1/Makefile)
+those_with = $(strip $(foreach m,$(MODELS),$(if $(filter $(PROFILE),$(call profiles_of,$m)),$m)))
+$(foreach m,$(MODEL),$(foreach has,$(subst $(space),/,$(call profiles_of,$m)),$(if $(filter-out $(subst /, ,$(has)),$(or $(PROFILE),'')),\
+	$(error $m has no profile '$(PROFILE)'; it has: $(subst /, ,$(has))$(if $(those_with),; those that have $(PROFILE): MODEL="$(those_with)")))))
 
 $(call number,DEVICE)
 
@@ -63,13 +68,14 @@ ifndef engine
 # --- One job a model ----------------------------------------------------------
 
 # The goals are handed on as they were given, but for all: the table comes once, at the end.
-goals := $(patsubst all,reports,$(filter $(STAGES) all train clean why,$(MAKECMDGOALS)))
+goals := $(patsubst all,reports,$(filter $(STAGES) all train clean why show,$(MAKECMDGOALS)))
 jobs := $(MODEL:%=job-%)
 
-.PHONY: $(STAGES) train all clean why ledger results $(jobs)
+.PHONY: $(STAGES) train all clean why show ledger results $(jobs)
 $(STAGES): $(jobs)
 train: $(jobs) ## train the weights that are shipped
 why: $(jobs) ## which prerequisite makes each stage stale
+show: $(jobs) ## what a model declares, and where its files lie
 clean: $(jobs) ## remove what the models' stages made
 $(jobs): job-%:
 	@$(MAKE) -C models/$* SOC=$(SOC) $(goals)

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,10 +16,10 @@ from toytree import Tree
 
 ROOT = Path(__file__).parents[1]
 SITE = """
-cpus = 1
-memory_gib = 1
 grace = 30
 retries = 3
+cpus = {{ prepare = 1, compile = 1, infer = 1, report = 1 }}
+memory_gib = {{ prepare = 1, compile = 1, infer = 1, report = 1 }}
 minutes = {{ infer = {minutes} }}
 [slurm]
 partition = "{partition}"
@@ -42,7 +43,7 @@ class Submission:
         self.slurm, self.root = slurm, root
         self.environment = {**os.environ, **slurm.environment, "MAKEFLAGS": "", **environment}
         self.environment.pop("PYTHONPATH", None)
-        site = root / "site.toml" if root != ROOT else slurm.place / "site.toml"
+        site = root / "site.toml"
         site.write_text(SITE.format(partition=partition, minutes=minutes))
         self.settings = [f"VENV={sys.prefix}", "CLUSTER=slurm", f"SITE={site}", *arguments]
         self.printed = self.make("submit")
@@ -101,7 +102,10 @@ def never_two_on_one_device(submission: Submission) -> set[str]:
 def test_two_models_three_batch_sizes_two_devices(slurm, tmp_path):
     """The whole graph, with the real models."""
     models = ["bilstm_crf", "bert_base_sst2"]
-    made = Submission(slurm, ROOT, f"MODEL={' '.join(models)}", "BS=1 4 8", "MAX_NPUS=2", "LOOP=5", f"OUT_ROOT={tmp_path}/out")
+    tree = planted(tmp_path)
+    for name in (f"{above}/{model}" for above in ("models", "data/tiny") for model in models):
+        shutil.copytree(ROOT / name, tree.path(name))
+    made = Submission(slurm, tree.root, f"MODEL={' '.join(models)}", "BS=1 4 8", "MAX_NPUS=2", "LOOP=5", "ENGINE=none")
     seen = set()
 
     def ended() -> bool:
@@ -124,6 +128,15 @@ def test_two_models_three_batch_sizes_two_devices(slurm, tmp_path):
     assert "NPU minutes: 0." in made.make("plan") and "for 6 of 6 infer jobs" in made.make("plan")
 
 
+def test_on_the_cpu_no_job_holds_an_npu(slurm, tmp_path):
+    tree = planted(tmp_path, booking=False)
+    made = Submission(slurm, tree.root, "MODEL=toy", "BS=1 2", "ENGINE=none")
+    held = [slurm.ask("scontrol", "show", "job", job) for job in made.ids().values()]
+    told = made.end()
+    assert all(text.startswith("done") and "NPU" not in text for text in told.values()), told
+    assert not re.search("gres|npu:", "".join(held), re.I), held
+
+
 # --- Faults, on the toy: each ends with the report of an undisturbed run --------------------------------------------------------------
 
 
@@ -135,9 +148,12 @@ def undisturbed(tmp_path_factory) -> dict[str, dict]:
     return reports(tree)
 
 
-def planted(place: Path) -> Tree:
+def planted(place: Path, booking: bool = True) -> Tree:
+    """Return a checkout of its own, whose infer jobs book an NPU on the CPU too: this Slurm has device nodes and no chip behind them."""
     tree = Tree(place / "checkout")
     tree.plant()
+    if booking:
+        tree.edit("common/npukit/cluster/plan.py", 'return variables["SOC"] != "cpu" and not variables["STANDIN"]', "return True")
     return tree
 
 

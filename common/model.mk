@@ -19,6 +19,8 @@
 #   [a target bench]    the runs that a bench.py compares, below $(bench), and its call
 #   [STAGES_FURTHER]    stages that only this model has; it has their rules behind the include
 #   [POSTPROCESS_READS] what postprocess reads of them, with % for the batch size
+#   [MEMORY_GIB_<kind>] what a cluster's prepare, compile, infer or report job needs at full size where it is more than
+#                       docs/site.toml gives: a number, half as much again as the largest memory_gib of its stages' record.json
 #
 # In the flags: $(CORPUS) and $(CHECKPOINT) of the profile, $(INPUTS) and $(EXPORT), the folders of the first two
 # stages, $(N), the batch size at hand, $(RUN), its folder. Relative paths are the stage's own, fresh folder.
@@ -111,7 +113,8 @@ $(foreach v,CORPUS CHECKPOINT VOCAB,$(call whole_path,$v))
 
 missing = $(foreach f,$1,$(if $(wildcard $f),,$(error $(f:$(root)/%=%) is missing; $2)))
 ifneq (,$(filter $(STAGES) all reports train,$(MAKECMDGOALS)))
-$(call missing,$(CORPUS),`make MODEL=$(model) fetch` brings it and `make LOCAL=folder MODEL=$(model) fetch` takes it from a folder)
+$(call missing,$(CORPUS),$(if $(filter command environment,$(origin CORPUS)),it is what CORPUS= names: a file or folder of your own,`make \
+	MODEL=$(model) fetch` brings it and `make LOCAL=folder MODEL=$(model) fetch` takes it from a folder))
 endif
 ifneq (,$(filter $(STAGES) all reports,$(MAKECMDGOALS)))
 $(call missing,$(filter-out random,$(CHECKPOINT)) $(VOCAB),it is what CHECKPOINT= or VOCAB= names; \

@@ -97,8 +97,11 @@ def ledger(parser, arguments) -> None:
     """Print the ledgers of reports: what each form of the network scores, and how far it is from PyTorch."""
     from npukit import report
 
-    parser.add_argument("reports", type=Path, nargs="+")
-    print("\n\n".join(map(report.ledger, report.read(parser.parse_args(arguments).reports))))
+    parser.add_argument("reports", type=Path, nargs="*")
+    paths = parser.parse_args(arguments).reports
+    if not paths:
+        raise UserError("there is no report yet; run make all first, with the same MODEL, PROFILE, SOC and BS")
+    print("\n\n".join(map(report.ledger, report.read(paths))))
 
 
 def fetch(parser, arguments) -> None:

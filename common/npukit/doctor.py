@@ -6,10 +6,15 @@ Looks and changes nothing. Needs nothing but Python, 3.8 or newer: it is what ru
 """
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +29,9 @@ DRIVER_FILES = ("usr/local/dcmi", "usr/local/Ascend/driver/lib64", "usr/local/As
 CONTROL_NODES = ("davinci_manager", "devmm_svm", "hisi_hdc")
 WHERE = "import importlib.util as u; s = u.find_spec('ais_bench'); print((s.submodule_search_locations or [s.origin])[0] if s else '')"
 MEMORY_GB, DISK_GB = 8, 5  # what the tracing and compiling of BERT-large takes at most; one model's run, full size
+VENV_GB = 3  # .venv is 1.8 GB, and pip unpacks beside it; PyTorch with CUDA is larger
+TOOLS = {"bash": "bash", "make": "make", "git": "git", "flock": "util-linux"}  # what makefiles and scripts call: Debian's package
+INDEX, INDEX_SECONDS = "https://pypi.org/simple/", 3  # pip's own, where nothing names another
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class Machine:
 
     root: Path = Path("/")
     environment: dict = field(default_factory=lambda: dict(os.environ))
+    python: tuple = tuple(sys.version_info[:2])
 
     def text(self, name: str) -> str:
         """Return a file's text, empty if it cannot be read."""
@@ -81,7 +90,7 @@ def examine(machine: Machine) -> list[Line]:
         lines += [*nodes(machine), *driver(machine), *chips(machine)]
     else:
         lines.append(Line("NPU", "none: no /dev/davinciN, no driver; SOC=cpu and STANDIN=1 run here"))
-    return [*lines, *cann(machine), *runner(machine), *resources(machine)]
+    return [*lines, *cann(machine), *runner(machine), *ground(machine, in_image="npukit-" in lines[0].found), *resources(machine)]
 
 
 def engine(machine: Machine) -> Iterator[Line]:
@@ -227,6 +236,69 @@ def runner(machine: Machine) -> Iterator[Line]:
                    "pip uninstall ais_bench, then install the OM runner: aclruntime and ais_bench of Ascend's tools")
         return
     yield Line("ais_bench", f"the OM runner{', the stand-in' if 'standin' in str(place.parent) else ''}, at {place}")
+
+
+def ground(machine: Machine, in_image: bool) -> Iterator[Line]:
+    """What everything else stands on: tools, Python, the environment. An image has them all; where jobs run in one, no Python is needed."""
+    if "NPUKIT_IMAGE" in machine.environment:
+        return
+    yield from tools(machine)
+    venv = Path(machine.environment.get("VENV", ".venv")).absolute()
+    if (venv / "ready").exists():
+        yield Line("environment", f"{venv}, ready")
+    elif in_image:
+        yield Line("environment", f"no {venv}: jobs run in the image; what does not, such as fetch, makes it first")
+    else:
+        yield from python(machine)
+        yield from unmade(machine, venv)
+
+
+def tools(machine: Machine) -> Iterator[Line]:
+    """What makefiles and scripts call, but for what every Linux has."""
+    found = [name for name in TOOLS if shutil.which(name, path=machine.environment.get("PATH"))]
+    if found:
+        yield Line("tools", " ".join(found))
+    for name in TOOLS:
+        if name not in found:
+            yield Line("tools", f"no {name} on PATH", f"install it: apt-get install {TOOLS[name]}")
+    version = re.match(r"GNU Make (\d+)\S*", machine.run("make", "--version") or "")
+    if "make" in found and not (version and int(version[1]) >= 4):
+        yield Line("tools", version[0] if version else "make is not GNU Make", "GNU Make 4 is needed: apt-get install make")
+
+
+def python(machine: Machine) -> Iterator[Line]:
+    """The Python that the environment would be made of: this one, PYTHON3= of make."""
+    name = ".".join(map(str, machine.python))
+    wrong = not (3, 11) <= machine.python < (3, 13)
+    yield Line("Python", name, "" if not wrong else
+               "npukit needs 3.11 or 3.12: apt-get install python3.11 python3.11-venv, and PYTHON3=python3.11")
+    if not wrong and not all(map(importlib.util.find_spec, ("venv", "ensurepip"))):
+        yield Line("Python", f"{name} has no venv module", f"apt-get install python{name}-venv")
+
+
+def unmade(machine: Machine, venv: Path) -> Iterator[Line]:
+    """What the first make needs to make the environment: room, and the package index, which nothing asks for afterwards."""
+    place = next(folder for folder in venv.parents if folder.exists())
+    free = shutil.disk_usage(place).free / 1e9
+    yield Line("environment", f"no {venv} yet, {free:.0f} GB free there: `make setup` makes it", "" if free >= VENV_GB else
+               f"it wants {VENV_GB} GB: give VENV= a place")
+    asked = machine.run("python3", "-m", "pip", "config", "get", "global.index-url") or ""
+    index = machine.environment.get("PIP_INDEX_URL") or asked.strip() or INDEX
+    where = urllib.parse.urlsplit(index).hostname or "the package index"  # an address may hold a password
+    there = answers(index)
+    yield Line("index", f"{where} {'answers' if there else f'does not answer within {INDEX_SECONDS} s'}", "" if there else
+               "name a mirror with PIP_INDEX_URL=, a proxy with HTTPS_PROXY=, or run in an image: docker/README.md")
+
+
+def answers(address: str) -> bool:
+    """Return whether anybody answers at an address, with a page or a refusal."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=INDEX_SECONDS):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def resources(machine: Machine) -> Iterator[Line]:

@@ -101,8 +101,13 @@ class Fetch:
         """Return whether the asset may be downloaded; tell of it if it may not."""
         if asset.accept in (None, *self.accept):
             return True
-        self.tell(f"{self.data / asset.to}: left out: {asset.licence}. Put your own copy there, or say with ACCEPT={asset.accept} that "
-                  "you may have it, and it is downloaded")
+        place = self.data / asset.to
+        if place.is_file() and asset.sha256:
+            self.tell(f"{place}: another file than the released one: its sha256 is {sha256(place)}, not {asset.sha256}. Put the released "
+                      f"one there, or say with ACCEPT={asset.accept} that you may have it, and it is downloaded in its place")
+        else:
+            self.tell(f"{place}: left out: {asset.licence}. Put your own copy there, or say with ACCEPT={asset.accept} that "
+                      "you may have it, and it is downloaded")
         return False
 
     def from_local(self, assets: list[Asset], folder: Path | None) -> list[Asset]:

@@ -14,10 +14,9 @@ def check(path: Path, name: str, holds: tuple[str, ...] = ()) -> None:
     name   what the file is called where it goes; decides what it must be
     holds  the keys that a JSON object, or the entries that an HDF5 file, must have at its top
     """
+    refuse_web_page(path, name)
     with open(path, "rb") as file:
         start = file.read(64)
-    if start.lstrip().lower().startswith(HTML):
-        raise UserError(f"{name} is a web page, not a file of its kind")
     kind = Path(name).suffix
     if kind == ".json":
         entries(name, "JSON object", json_keys(path, name), holds)
@@ -27,6 +26,13 @@ def check(path: Path, name: str, holds: tuple[str, ...] = ()) -> None:
         safetensors_header(path, name)
     elif kind == ".bin" and not start.startswith(TORCH):
         raise UserError(f"{name} is no checkpoint of PyTorch's")
+
+
+def refuse_web_page(path: Path, name: str) -> None:
+    """Raise UserError, naming the file, for what a login or a store's error sends in a file's place."""
+    with open(path, "rb") as file:
+        if file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(HTML):
+            raise UserError(f"{name} is a web page, not a file of its kind")
 
 
 def entries(name: str, kind: str, found: set[str], holds: tuple[str, ...]) -> None:

@@ -231,10 +231,13 @@ def row(report: dict) -> tuple[str, ...]:
             "pass" if report["passes"] else "FAIL: " + ", ".join(failed))
 
 
+SAME_SIZE = 0.02  # by which parameters may differ: a vocabulary or a head may, a layer of any of the models is more
+
+
 def original_speed(report: dict) -> float | None:
-    """Return the original's samples a second at this batch size, where the network and the length are the original's."""
-    quoted = report["original"]
-    comparable = (report["profile"] in quoted.get("profiles", [report["profile"]])  # a network of the original's size
+    """Return the original's samples a second at this batch size, where the network's size and the length are the original's."""
+    quoted, parameters = report["original"], report["weights"]["parameters"]
+    comparable = (abs(parameters - quoted["parameters"]) <= SAME_SIZE * quoted["parameters"]
                   and report["seq_lens"] == [quoted.get("seq_len", report["seq_lens"][-1])])
     return next((r["throughput_per_s"] for r in quoted["rows"] if r["batch_size"] == report["batch_size"] and comparable), None)
 

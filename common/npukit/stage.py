@@ -4,7 +4,7 @@
 
 The folder then also holds
     log.txt      what the command printed
-    record.json  the command, when it began, how many seconds it took
+    record.json  the command, when it began, how many seconds it took, how much memory its largest process held
     command      command line and tool versions, as common/model.mk compares them with those of the day
 A killed stage leaves a hidden folder that the next run removes; a failed one leaves <folder>.failed to look into.
 """
@@ -15,6 +15,7 @@ import functools
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -86,7 +87,8 @@ def in_a_folder(into: Path, command: list[str], key: str, show: bool) -> None:
     seconds = time.monotonic() - began
     if status != 0:
         blame(status, publish(new, into.with_name(f"{into.name}.failed")), show)
-    record = {"command": shlex.join(command), "started": started.isoformat(timespec="seconds"), "seconds": seconds}
+    record = {"command": shlex.join(command), "started": started.isoformat(timespec="seconds"), "seconds": seconds,
+              "memory_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2)}  # Linux counts in KiB
     (new / "record.json").write_text(json.dumps(record, indent=1) + "\n")
     (new / "command").write_text(key)
     if made(into) == before:

@@ -98,6 +98,8 @@ def read(path: Path, wanted: Iterable[str]) -> dict[str, str]:
                     raise UserError(f"{path} is larger than any tarball of first light: {entry.name[:80]!r} has {entry.size} bytes")
                 if name in wanted and entry.isfile() and name not in found:
                     found[name] = tar.extractfile(entry).read().decode("utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there; FROM= names the tarball that first-light wrote") from None
     except (tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no tarball of first light: {error}") from None
     if missing := [name for name in wanted if name not in found]:

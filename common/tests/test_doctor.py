@@ -1,7 +1,9 @@
 """The doctor on planted machines: npu-smi's tables, and one fault of each kind, each answered with its mend."""
 import ast
+import contextlib
 import os
 import sys
+import urllib.error
 from pathlib import Path
 
 import npu_smi_tables as tables
@@ -35,6 +37,11 @@ class Plant:
         self.file("site/ais_bench/infer/__init__.py")
         self.file("proc/meminfo", "MemTotal: 64000000 kB\nMemAvailable: 60000000 kB\n")
         self.tool("atc", "")
+        self.tool("make", "echo GNU Make 4.3")
+        for name in ("bash", "git", "flock"):
+            self.tool(name, "")
+        self.file("venv/ready")
+        self.python = (3, 11)
         self.tool("docker", "[[ $1 == images ]] && echo npukit-cpu || echo 26.1.4")
         self.smi(tables.wide(*tables.DUO))
         for number in "01":
@@ -67,7 +74,11 @@ class Plant:
         self.environment["NPUKIT_IMAGE"] = "npukit-cann"
 
     def lines(self) -> list[doctor.Line]:
-        return examine(Machine(self.root, self.environment))
+        return examine(Machine(self.root, self.environment, self.python))
+
+    def bare(self) -> None:
+        """Take away what is made here or carried here: the environment and the engine."""
+        self.remove("venv/ready", "bin/docker")
 
 
 @pytest.fixture
@@ -85,9 +96,53 @@ def test_a_sound_host(plant):
         assert part in text
 
 
-def test_a_laptop_needs_no_npu(tmp_path):
-    lines = examine(Machine(tmp_path, {"PATH": "/none", "OUT_ROOT": str(tmp_path)}))
-    assert [line.what for line in lines][:2] == ["engine", "NPU"] and not [line for line in lines if line.mend and line.what != "memory"]
+def test_a_laptop_needs_no_npu(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "answers", lambda _: True)
+    lines = examine(Machine(tmp_path, {"PATH": "/none", "OUT_ROOT": str(tmp_path), "VENV": f"{tmp_path}/venv"}, (3, 12)))
+    assert [line.what for line in lines][:2] == ["engine", "NPU"]
+    assert {line.what for line in lines if line.mend} <= {"memory", "tools", "disk", "environment"}
+
+
+def test_a_machine_without_tools_is_told_their_packages(plant):
+    plant.remove("bin/make", "bin/bash", "bin/git", "bin/flock")
+    wrong = [line for line in plant.lines() if line.what == "tools"]
+    assert [(line.found, line.mend) for line in wrong] == [
+        (f"no {name} on PATH", f"install it: apt-get install {package}")
+        for name, package in (("bash", "bash"), ("make", "make"), ("git", "git"), ("flock", "util-linux"))]
+
+
+def test_only_an_environment_that_is_to_be_made_asks_the_index(plant, monkeypatch):
+    asked = []
+    monkeypatch.setattr(doctor, "answers", asked.append)
+    plant.lines()  # it is made
+    plant.remove("venv/ready")
+    assert "jobs run in the image" in "\n".join(map(str, plant.lines())) and asked == []
+    plant.remove("bin/docker")
+    plant.lines()
+    assert asked == [doctor.INDEX]
+    plant.environment["PIP_INDEX_URL"] = "https://me:secret@mirror.example.org/simple"
+    assert "secret" not in "\n".join(map(str, plant.lines())) and asked[1:] == [plant.environment["PIP_INDEX_URL"]]
+
+
+def test_an_image_is_complete(plant):
+    plant.bare()
+    plant.remove("bin/git")
+    plant.contain()
+    assert not {"tools", "Python", "environment", "index"} & {line.what for line in plant.lines()}
+
+
+@pytest.mark.parametrize("status, there", [(200, True), (403, True), (None, False)])
+def test_whoever_answers_is_there(monkeypatch, status, there):
+    def ask(request, timeout):
+        assert request.get_method() == "HEAD" and timeout <= 5
+        if status is None:
+            raise TimeoutError
+        if status != 200:
+            raise urllib.error.HTTPError(request.full_url, status, "no", {}, None)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(doctor.urllib.request, "urlopen", ask)
+    assert doctor.answers("https://mirror.example.org/simple") is there
 
 
 def test_a_container_with_one_chip_of_several(plant):
@@ -103,6 +158,14 @@ def test_a_container_with_one_chip_of_several(plant):
 
 FAULTS = {  # how the fault is planted; the line's name and part of it; part of the mend
     "engine down": (lambda p: p.tool("docker", "exit 1"), "engine", "installed and does not answer", "systemctl start docker"),
+    "no flock": (lambda p: p.remove("bin/flock"), "tools", "no flock on PATH", "apt-get install util-linux"),
+    "old make": (lambda p: p.tool("make", "echo GNU Make 3.81"), "tools", "GNU Make 3.81", "GNU Make 4 is needed"),
+    "another make": (lambda p: p.tool("make", "exit 2"), "tools", "make is not GNU Make", "apt-get install make"),
+    "old Python": (lambda p: (p.bare(), setattr(p, "python", (3, 9))), "Python", "3.9", "apt-get install python3.11 python3.11-venv"),
+    "new Python": (lambda p: (p.bare(), setattr(p, "python", (3, 13))), "Python", "3.13", "3.11 or 3.12"),
+    "no venv": (lambda p: p.bare(), "Python", "3.11 has no venv module", "apt-get install python3.11-venv"),
+    "no room for it": (lambda p: (p.bare(), p.environment.update(VENV="/proc/venv")), "environment", "0 GB free there", "VENV="),
+    "no index": (lambda p: p.bare(), "index", "pypi.org does not answer within 3 s", "PIP_INDEX_URL="),
     "no image": (lambda p: p.tool("docker", "[[ $1 == images ]] || echo 1"), "engine", "no image of npukit", "make wheelhouse image"),
     "no node": (lambda p: p.remove("dev/davinci0", "dev/davinci1"), "nodes", "no /dev/davinciN", "install the driver, or load it"),
     "no node given": (lambda p: (p.contain(), p.remove("dev/davinci0", "dev/davinci1")), "nodes", "no /dev/davinciN",
@@ -144,6 +207,9 @@ FAULTS = {  # how the fault is planted; the line's name and part of it; part of 
 def test_a_fault_is_named_with_its_mend(plant, name, monkeypatch):
     cause, what, found, mend = FAULTS[name]
     cause(plant)
+    monkeypatch.setattr(doctor, "answers", lambda _: name != "no index")
+    if name == "no venv":
+        monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda module: None if module == "ensurepip" else module)
     if name.startswith("group"):  # root may open everything: ask the mode
         monkeypatch.setattr("os.access", lambda path, mode: bool(os.stat(path).st_mode & 0o600))
     wrong = [line for line in plant.lines() if line.mend]

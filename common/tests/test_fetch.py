@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -278,7 +279,13 @@ def test_what_is_bound_to_a_licence_waits_for_the_users_word(tmp_path, server):
             f"{tmp_path}/data/corpus/dev.tsv: left out: research only. Put your own copy there, or say with ACCEPT=word that you may "
             "have it, and it is downloaded"]
     assert server.asked == [] and left(tmp_path) == set()
+    (tmp_path / "data/corpus").mkdir(parents=True)
+    (tmp_path / "data/corpus/dev.tsv").write_text("<!DOCTYPE html>")
+    [told] = bring([bound], tmp_path / "data")
+    assert re.search(rf"dev.tsv: another file than the released one: its sha256 is [0-9a-f]{{64}}, not {bound.sha256}\. Put", told)
+    assert (tmp_path / "data/corpus/dev.tsv").read_text() == "<!DOCTYPE html>", "it may be dear to somebody"
     bring([bound], tmp_path / "data", accept=("other", "word"))
+    assert (tmp_path / "data/corpus/dev.tsv").read_bytes() == CONTENT
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/copy").write_bytes(CONTENT)
     bring([bound], tmp_path / "again", tmp_path / "mine")  # one's own copy needs no word

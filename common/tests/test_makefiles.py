@@ -285,6 +285,7 @@ IMPOSSIBLE = {
     "ENGINE=docker": "docker does not answer, or has no image npukit-cpu: see docker/README.md",
     "PROFILE=released": "data/toy/numbers.txt is missing; `make MODEL=toy fetch` brings it",
     "PROFILE=trained": "models/toy/trained.txt is missing; it is what CHECKPOINT= or VOCAB= names",
+    "CORPUS=/no/such": "/no/such is missing; it is what CORPUS= names: a file or folder of your own",
     "VOCAB=/no/such": "/no/such is missing; it is what CHECKPOINT= or VOCAB= names",
     "VOCAB=vocab.txt": "VOCAB='vocab.txt': give the whole path, from /",
     "DEVICE=x1": "DEVICE='x1'; it is a chip's number: 0, 1, ...",
@@ -308,9 +309,23 @@ def test_a_model_by_itself_answers_as_well(still, given):
 @pytest.mark.parametrize("goal, answer", [
     (["first-light"], "first-light is about a chip: SOC=auto asks npu-smi for it; with STANDIN=1 the stand-in answers in its place"),
     (["SOC=auto", "first-light"], "SOC=auto found no chip"), (["facts"], "FROM= is the tarball that first-light wrote"),
-    (["FROM=none.tar.gz", "facts"], "none.tar.gz is no tarball of first light")])
-def test_first_light_answers_as_well(still, goal, answer):
+    (["FROM=none.tar.gz", "facts"], "none.tar.gz is not there; FROM= names the tarball"),
+    (["FROM=Makefile", "facts"], "Makefile is no tarball of first light"),
+    (["PROFILE=random", "ledger"], "toy has no profile 'random'"),
+    (["PROFILE=trained", "ledger"], "there is no report yet; run make all first")])
+def test_other_goals_answer_as_well(still, goal, answer):
     answer_only(still, answer, *goal)
+
+
+def test_a_profile_that_one_model_lacks_is_answered_before_the_others_run(still):
+    with still.changed("models/toy2/Makefile", "PROFILES = tiny trained released", "PROFILES = tiny released"):
+        answer_only(still, "toy2 has no profile 'trained'; it has: tiny released; those that have trained: MODEL=\"toy\"",
+                    "MODEL=toy toy2", "PROFILE=trained", "all")
+
+
+def test_show_is_handed_on(still):
+    printed = still.make("MODEL=toy toy2", "show")
+    assert printed.count("lines of four numbers") == 2 and f"{still.out}/toy2" in printed
 
 
 def test_the_stand_ins_npu_smi_answers_for_it(still):

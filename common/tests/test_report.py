@@ -19,7 +19,7 @@ from npukit.report import Run, disagreements, ledger, read_all, row, table, writ
 FIDELITY = {"against": "PyTorch fp32", "cosine_mean": 1.0, "cosine_min": 1.0, "max_abs": 1e-6, "tolerance": 1e-4,
             "argmax_agreement": 1.0, "clear_agreement": 1.0, "flips": 0, "not_finite": 0, "worst_sample": 0}
 METRICS = {"f1": 0.7}
-ORIGINAL = {"source": "a README", "rows": [
+ORIGINAL = {"source": "a README", "parameters": 1000, "rows": [
     {"batch_size": 8, "chip": "Ascend310P3", "metrics": {"f1": 0.7}, "throughput_per_s": 479, "reference_metric": 0.7}]}
 SUMMARY = {"npu_compute_time_list": [2.0, 2.0, 2.0], "standin": "0.1"}
 THROUGHPUT = "[INFO] throughput 1000*batchsize.mean(8)/NPU_compute_time.mean(2.0): 4000.0\n"
@@ -30,7 +30,7 @@ ATC = "bash atc.sh graph.onnx model 8"
 def make_run(tmp_path):
     """Return a function that makes out/<chip>/<profile>/toy/bs8, all stages done, and returns the folder."""
 
-    def make(chip="cpu", profile="tiny", kind="shipped", summary=SUMMARY, atc=ATC, bs=8):
+    def make(chip="cpu", profile="tiny", kind="shipped", summary=SUMMARY, atc=ATC, bs=8, parameters=1000):
         folder = tmp_path / "out" / chip / profile / "toy" / f"bs{bs}"
         for stage, command in {"../inputs": "preprocess.py", "../pth2onnx": "pth2onnx.py", "atc": atc, "infer": "infer.sh",
                                "perf": "ais_bench", "postprocess": "postprocess.py"}.items():
@@ -39,7 +39,7 @@ def make_run(tmp_path):
         run = Run(folder)
         corpus = {"name": "dev.json", "sha256": "0" * 64, "samples": 20, "skipped": []}
         write_json(run.inputs / "manifest.json", {"samples": 20, "inputs": {}, "corpus": corpus})
-        write_json(run.export / "weights.json", {"kind": kind, "sha256": "1" * 64})
+        write_json(run.export / "weights.json", {"kind": kind, "sha256": "1" * 64, "parameters": parameters})
         write_json(run.export / "ledger.json", [{"stage": "torch", "metrics": METRICS, "fidelity": None},
                                                 {"stage": "onnx", "metrics": METRICS, "fidelity": FIDELITY}])
         write_json(folder / "infer" / "outputs_summary.json", summary)
@@ -245,6 +245,13 @@ def test_table(make_run):
     assert "not finite" in sixteen and "n/a" in sixteen, "the original has no such batch size"
     assert sixteen.endswith("FAIL: values that are not finite, largest difference from PyTorch")
     assert "no NPU" in legend[0]
+
+
+@pytest.mark.parametrize("parameters, profile, speed", [
+    (1000, "tiny", 479), (1019, "released", 479), (981, "random", 479), (1021, "random", None), (979, "released", None)])
+def test_the_original_s_speed_wants_a_network_of_its_size(make_run, parameters, profile, speed):
+    """Whatever the profile is called: a checkpoint of one's own may be of any size."""
+    assert report.original_speed(written(make_run(profile=profile, parameters=parameters))) == speed
 
 
 ROUTE = {"command": "run_trace.py", "backend": "a tool", "precision": "fp32", "samples_per_s": 1000.0, "metrics": METRICS,

@@ -39,8 +39,14 @@ def test_a_stage_that_succeeds(stage, tmp_path):
     record = json.loads((folder / "record.json").read_text())
     assert record["seconds"] > 0 and record["command"].startswith("bash -c 'echo hello")
     assert record["started"].endswith("+00:00")
+    assert 0 < record["memory_gib"] < 0.1, "bash is small"
     assert (folder / "command").read_text().endswith("echo made >file | 1c 2d")
     assert "hello" not in done.stdout and done.stdout.strip().endswith("out/s")
+
+
+def test_the_memory_of_what_a_command_starts_counts(stage, tmp_path):
+    assert stage("python3 -c 'b\"x\" * 2**28'; true").returncode == 0
+    assert 0.25 < json.loads((tmp_path / "out" / "s" / "record.json").read_text())["memory_gib"] < 0.5
 
 
 def test_show_prints_what_the_command_prints(stage):

@@ -8,7 +8,7 @@ Reads   --model_dir   a Hugging Face directory: config.json with model.safetenso
         --inputs      preprocess.py's folder; with it the export is compared with PyTorch on those samples
 Writes  --save_path           the graph: input_ids, attention_mask int64 [N, L] -> output float32 [N, 2]
         with --inputs also    reference.npy, PyTorch's logits float32 [samples, 2]; ledger.json, what each form of the
-                              network scores and how close it is; weights.json, their kind and digest
+                              network scores and how close it is; weights.json, their kind, digest and number
 Source  ModelZoo-PyTorch ad818b5, ACL_PyTorch/built-in/nlp/Bert_Base_Cased_SST2/pth2onnx.py
 """
 import argparse
@@ -31,7 +31,8 @@ def main() -> None:
     if inputs:
         bert.prove_export(net, args.save_path, *inputs[1:], sst2.task(args.inputs))
         used = args.save_path.parent / "weights" if args.random_weights else args.model_dir
-        files.write_json(args.save_path.with_name("weights.json"), {"kind": args.kind, "sha256": files.sha256(bert.weights_file(used))})
+        files.write_json(args.save_path.with_name("weights.json"), {
+            "kind": args.kind, "sha256": files.sha256(bert.weights_file(used)), "parameters": net.num_parameters()})
 
 
 def options() -> argparse.Namespace:

@@ -13,6 +13,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 import scripts
+import sizes
 import torch
 from corpora import need
 from onnx import helper, numpy_helper
@@ -237,7 +238,7 @@ def test_random_weights_answer_with_both_labels(fixed):
     share = np.bincount(logits.argmax(1)) / SENTENCES
     assert share.max() <= 0.7 and logits.std(0).min() >= 1
     weights = json.loads((fixed / "weights.json").read_text())
-    assert len(weights["sha256"]) == 64
+    assert len(weights["sha256"]) == 64 and weights["parameters"] == sizes.bert_of("SequenceClassification", 2, TINY)
 
 
 def test_the_reference_is_pytorch_one_by_one(fixed, geared):
@@ -512,7 +513,8 @@ def trained(tmp_path_factory):
 
 def test_the_shipped_weights_answer(trained):
     card, rows = json.loads((TRAINED / "card.json").read_text()), ledger(trained / "ledger.json")
-    assert json.loads((trained / "weights.json").read_text()) == {"kind": "trained", "sha256": card["weights"]}
+    assert json.loads((trained / "weights.json").read_text()) == {
+        "kind": "trained", "sha256": card["weights"], "parameters": sizes.bert_of("SequenceClassification", 2, TRAINED)}
     accuracy = rows["torch"]["metrics"]["accuracy"]
     assert accuracy >= AT_LEAST and accuracy == pytest.approx(card["curve"][-1]["dev_accuracy"], abs=0.003), "rounded to half precision"
     assert rows["onnx"]["metrics"]["accuracy"] == pytest.approx(accuracy, abs=1e-9) and rows["onnx"]["fidelity"]["flips"] == 0
@@ -524,3 +526,12 @@ def test_a_fault_that_costs_accuracy_is_caught(trained, tmp_path):
     with pytest.raises(JobFailed, match="the simplified graph is not the network"):
         call(folder, MODIFY.format(bs=8))
     assert ledger(folder / "ledger.json")["simplified"]["metrics"]["accuracy"] < 0.5
+
+
+def test_the_original_s_speed_stands_beside_its_own_size_alone():
+    task, large = "SequenceClassification", {}
+    assert sizes.stands_beside(HERE, sizes.bert(task, 2, **large))
+    assert not sizes.stands_beside(HERE, sizes.bert(task, 2, **large | {"num_hidden_layers": 11})), "a layer less"
+    assert not sizes.stands_beside(HERE, sizes.bert(task, 2, **large | {"num_hidden_layers": 2}))
+    assert not sizes.stands_beside(HERE, sizes.bert_of(task, 2, TINY))
+    assert not sizes.stands_beside(HERE, sizes.bert_of(task, 2, TRAINED))

@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from npukit import forms
 from npukit.errors import BadSample, UserError
 
 TYPES = ("MISC", "PER", "ORG", "LOC")
 TAGS = ("O", *(f"{position}-{kind}" for kind in TYPES for position in "BI"))
 TAG_ID = {tag: number for number, tag in enumerate(TAGS)}
 DOCUMENT = "-DOCSTART-"
+RELEASED = "dc4ac7f3d6d01a6bec59261814561da3b287b6b493b97d1f69c580b52ec1831b"  # sha256 of the released test split
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,11 @@ def read(path: Path) -> list[Sentence]:
     """Return the sentences of a file in order.
 
     raises  BadSample with file:line for another number of columns, an unknown tag, an I- that follows nothing (in IOB2),
-            wrong encoding; UserError for a file that is missing or holds no sentence
+            wrong encoding; UserError for a file that is missing, is a web page or holds no sentence
     """
     if not path.is_file():
         raise UserError(f"{path} is not there; CoNLL-2003 may not be shipped: `make MODEL=bert_large_ner fetch` says how to get it")
+    forms.refuse_web_page(path, str(path))
     sentences, rows, document = [], [], 0
     for line, columns in (*columns_of(path), (0, None)):
         if columns and columns[0] != DOCUMENT:

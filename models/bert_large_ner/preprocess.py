@@ -37,10 +37,12 @@ def main() -> None:
     seq_lens = gears.chosen(args, np.array(list(map(len, samples.rows))), wordpiece.LONGEST)
     args.save_path.mkdir(parents=True, exist_ok=True)
     np.save(args.save_path / "words.npy", samples.words)
-    corpus = {"name": args.input_file.name, "sha256": files.sha256(args.input_file), "samples": len(samples.rows), "skipped": [],
-              "vocabulary": tokenizer.get_vocab_size(), "recipe": args.recipe, **conll2003.counts(sentences)}
+    digest = files.sha256(args.input_file)
+    corpus = {"name": args.input_file.name, "sha256": digest, "released": digest == conll2003.RELEASED, "samples": len(samples.rows),
+              "skipped": [], "vocabulary": tokenizer.get_vocab_size(), "recipe": args.recipe, **conll2003.counts(sentences)}
     ragged.write_inputs(args.save_path, samples.inputs(), seq_lens, corpus, args.batch_size)
-    print(", ".join(f"{corpus[what]} {what}" for what in ("documents", "sentences", "tokens", "entities", "samples")))
+    print(", ".join(f"{corpus[what]} {what}" for what in ("documents", "sentences", "tokens", "entities", "samples"))
+          + ("" if corpus["released"] else f"; {args.input_file} is not the released CoNLL-2003"))
 
 
 def options() -> argparse.Namespace:

@@ -8,7 +8,7 @@ Reads   --model   a Hugging Face directory: config.json with model.safetensors o
         --inputs  preprocess.py's folder; with it the export is compared with PyTorch on those samples
 Writes  --save_path           the graph: input_ids, attention_mask, token_type_ids int64 [N, L] -> logits float32 [N, L, 9]
         with --inputs also    reference.npy, PyTorch's logits float32 [samples, L, 9]; ledger.json, what each form of the
-                              network scores and how close it is; weights.json, their kind and digest
+                              network scores and how close it is; weights.json, their kind, digest and number
 """
 import argparse
 from pathlib import Path
@@ -33,7 +33,8 @@ def main() -> None:
     if inputs:
         bert.prove_export(net, args.save_path, *inputs[1:], task)
         used = args.save_path.parent / "weights" if args.random_weights else args.model
-        files.write_json(args.save_path.with_name("weights.json"), {"kind": args.kind, "sha256": files.sha256(bert.weights_file(used))})
+        files.write_json(args.save_path.with_name("weights.json"), {
+            "kind": args.kind, "sha256": files.sha256(bert.weights_file(used)), "parameters": net.num_parameters()})
 
 
 def options() -> argparse.Namespace:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import scripts
+import sizes
 import torch
 from onnx import numpy_helper
 
@@ -58,6 +59,19 @@ def ledger(path):
 
 def encoded(longest=512, recipe="npukit"):
     return recipes.encode(TINY, conll2003.read(TINY / "test.txt"), wordpiece.load(TINY), recipe, longest)
+
+
+def test_another_text_is_not_called_the_released_corpus(fixed, tmp_path, monkeypatch, capsys):
+    corpus = json.loads((fixed / "bert_bin" / "manifest.json").read_text())["corpus"]
+    assert corpus["released"] is False
+    monkeypatch.setattr(conll2003, "RELEASED", corpus["sha256"])
+    capsys.readouterr()
+    call(tmp_path, PREPROCESS)
+    assert json.loads((tmp_path / "bert_bin" / "manifest.json").read_text())["corpus"]["released"] is True
+    assert "is not the released" not in capsys.readouterr().out
+    monkeypatch.undo()
+    call(tmp_path, PREPROCESS)
+    assert "test.txt is not the released CoNLL-2003" in capsys.readouterr().out
 
 
 def test_one_length(fixed):
@@ -290,3 +304,12 @@ def test_the_bench(tmp_path, monkeypatch, capsys):
     call(tmp_path, f"bench --fixed {runs['fixed']} --gears {runs['gears']}")
     names = [line.split("  ")[0].strip() for line in capsys.readouterr().out.splitlines()]
     assert names == ["fixed", "gears", "pipeline 1", "pipeline 3", "pipeline"]
+
+
+def test_the_original_s_speed_stands_beside_its_own_size_alone():
+    task = "TokenClassification"
+    large = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+    assert sizes.stands_beside(HERE, sizes.bert(task, 9, **large))
+    assert not sizes.stands_beside(HERE, sizes.bert(task, 9, **large | {"num_hidden_layers": 23})), "a layer less"
+    assert not sizes.stands_beside(HERE, sizes.bert(task, 9, **large | {"num_hidden_layers": 2}))
+    assert not sizes.stands_beside(HERE, sizes.bert_of(task, 9, TINY))

@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import conll2003
 from conll2003 import TAGS, TYPES, counts, entities, iob2_of, read
+from npukit import assets
 from npukit.errors import BadSample, UserError
 
 TINY = HERE.parents[1] / "data" / "tiny" / "bert_large_ner" / "test.txt"
@@ -112,6 +113,17 @@ def test_a_bad_line_is_answered_with_file_and_line(corpus, content, line, reason
 def test_a_file_without_a_sentence(corpus, content):
     with pytest.raises(UserError, match="holds no sentence"):
         read(corpus(content))
+
+
+@pytest.mark.parametrize("content", ["<!DOCTYPE html>\n<html lang=en> <head> O\n", "\ufeff \n<HTML>"])
+def test_a_web_page_is_no_corpus(corpus, content):
+    with pytest.raises(UserError, match=r"test\.txt is a web page, not a file of its kind"):
+        read(corpus(content))
+
+
+def test_the_digest_is_the_manifest_s():
+    [asset] = [asset for asset in assets.manifest(HERE / "assets.toml") if asset.to == "conll2003/test.txt"]
+    assert (asset.sha256, asset.size) == (conll2003.RELEASED, 748095)
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -9,7 +9,7 @@ Reads   --checkpoint  weights.safetensors, or the original's best-model.bin, or 
 Writes  --output              the graph: ids, mask int64 [bs, max_seq_len] -> features float32 [bs, max_seq_len, 33]
         transitions.npy       float32 [33, 33], [to, from], beside it
         with --inputs also    reference.npy, PyTorch's features float32 [samples, max_seq_len, 33]; ledger.json, what
-                              each form of the network scores and how close it is; weights.json, their kind and digest
+                              each form of the network scores and how close it is; weights.json, their kind, digest and number
 Source  ModelZoo-PyTorch b073b44, ACL_PyTorch/built-in/nlp/BiLSTM_CRF_PyTorch/bilstm_pth2onnx.py
 """
 import warnings
@@ -45,7 +45,8 @@ def main() -> None:
         prove(net, args.inputs, args.max_seq_len, args.output)
         used = folder / "weights.safetensors" if args.checkpoint == Path("random") else args.checkpoint
         kind = "random" if args.checkpoint == Path("random") else "shipped" if used.resolve() == SHIPPED else "own"
-        files.write_json(folder / "weights.json", {"kind": kind, "sha256": files.sha256(used)})
+        files.write_json(folder / "weights.json", {
+            "kind": kind, "sha256": files.sha256(used), "parameters": sum(each.numel() for each in net.parameters())})
 
 
 def options():

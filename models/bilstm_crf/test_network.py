@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import scripts
+import sizes
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -398,3 +399,11 @@ def test_the_paths_that_exhaustive_search_scores_are_all_paths():
     best = max(itertools.product(REAL, REAL), key=lambda p: (
         transitions[p[0], START] + features[0, p[0]] + transitions[p[1], p[0]] + features[1, p[1]] + transitions[STOP, p[1]]))
     assert exhaustive(features, transitions) == list(best)
+
+
+def test_the_original_s_speed_stands_beside_its_own_size_alone():
+    """The shipped weights are of the original's size; a smaller network is not."""
+    shipped = pth2onnx.load(pth2onnx.SHIPPED)
+    rows = shipped.embedding.num_embeddings
+    assert sizes.stands_beside(HERE, sum(each.numel() for each in shipped.parameters()))
+    assert not sizes.stands_beside(HERE, sum(each.numel() for each in BiLstmCrf(rows, hidden=128).parameters()))

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import scripts
+import sizes
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -317,3 +318,15 @@ def test_missing_files_are_named(tmp_path):
         bilm_files.read_options(tmp_path / "options.json")
     with pytest.raises(UserError, match=r"weights.hdf5 is not there"):
         bilm_files.read_weights(tmp_path / "weights.hdf5", OPTIONS)
+
+
+ORIGINAL = {"lstm": {"use_skip_connections": True, "projection_dim": 512, "cell_clip": 3, "proj_clip": 3, "dim": 4096, "n_layers": 2},
+            "char_cnn": {"activation": "relu", "n_highway": 2, "embedding": {"dim": 16}, "n_characters": 262,
+                         "max_characters_per_token": 50,
+                         "filters": [[1, 32], [2, 32], [3, 64], [4, 128], [5, 256], [6, 512], [7, 1024]]}}
+
+
+def test_the_original_s_speed_stands_beside_its_own_size_alone():
+    small = ORIGINAL | {"lstm": ORIGINAL["lstm"] | {"n_layers": 1}}
+    counts = [sum(int(np.prod(shape)) for shape in bilm_files.shapes(options).values()) for options in (ORIGINAL, small, OPTIONS)]
+    assert [sizes.stands_beside(HERE, count) for count in counts] == [True, False, False]

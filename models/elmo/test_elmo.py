@@ -96,7 +96,8 @@ def test_inputs_are_the_originals(fixed):
 def test_the_ledger_and_the_weights(fixed):
     torch_, onnx = files.read_json(fixed / "ledger.json")
     assert torch_["fidelity"] is None and onnx["fidelity"]["max_abs"] < 1e-5 and onnx["fidelity"]["flips"] is None
-    assert files.read_json(fixed / "weights.json")["sha256"] == files.sha256(fixed / "weights.hdf5")
+    weights = files.read_json(fixed / "weights.json")
+    assert weights["sha256"] == files.sha256(fixed / "weights.hdf5") and weights["parameters"] == 50104, "by hand, from options.json"
 
 
 VERBATIM = """

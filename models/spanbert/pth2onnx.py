@@ -8,7 +8,7 @@ Reads   --config_file   config.json, SpanBERT's own or a Hugging Face one
         --inputs        preprocess.py's folder; with it the export is compared with PyTorch on those windows
 Writes  --onnx_path           the graph: input_ids, token_type_ids, attention_mask int64 [N, L] -> start_logits, end_logits float32 [N, L]
         with --inputs also    reference.npy, PyTorch's logits float32 [windows, L, 2]; ledger.json, what each form of the
-                              network scores and how close it is; weights.json, their kind and digest
+                              network scores and how close it is; weights.json, their kind, digest and number
 Source  ModelZoo-PyTorch 33683d9, ACL_PyTorch/contrib/nlp/SpanBERT/spanBert_pth2onnx.py
 """
 import argparse
@@ -40,7 +40,8 @@ def main() -> None:
     if corpus:
         bert.prove_export(net, args.onnx_path, arrays, corpus.lengths, answers.task(corpus))
         used = bert.weights_file(args.onnx_path.parent / "weights" if args.random_weights else args.checkpoint)
-        files.write_json(args.onnx_path.with_name("weights.json"), {"kind": args.kind, "sha256": files.sha256(used)})
+        files.write_json(args.onnx_path.with_name("weights.json"), {
+            "kind": args.kind, "sha256": files.sha256(used), "parameters": net.num_parameters()})
 
 
 def options() -> argparse.Namespace:

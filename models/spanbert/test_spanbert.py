@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import scripts
+import sizes
 import torch
 from corpora import need
 from onnx import helper, numpy_helper
@@ -224,7 +225,8 @@ def test_spanberts_own_release_is_read(fixed, tmp_path, kind):
     _, arrays = windows.load(fixed / "inputs")
     assert np.allclose(np.load(tmp_path / "reference.npy"), bert.logits(net, arrays, CORPUS.lengths), atol=1e-6)
     assert ledger(tmp_path / "ledger.json")["onnx"]["fidelity"]["flips"] == 0
-    assert json.loads((tmp_path / "weights.json").read_text())["kind"] == "own"
+    weights = json.loads((tmp_path / "weights.json").read_text())
+    assert (weights["kind"], weights["parameters"]) == ("own", sizes.bert_of("QuestionAnswering", 2, TINY))
 
 
 def test_weights_of_another_vocabulary_are_refused(fixed, tmp_path):
@@ -642,3 +644,11 @@ def test_the_bench(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "AT_LEAST", {"fixed": 1000.0})
     with pytest.raises(JobFailed, match=r"gears reach only .* times fixed \(at least 1000"):
         call(tmp_path, line)
+
+
+def test_the_original_s_speed_stands_beside_its_own_size_alone():
+    task, large = "QuestionAnswering", {}
+    assert sizes.stands_beside(HERE, sizes.bert(task, 2, **large))
+    assert not sizes.stands_beside(HERE, sizes.bert(task, 2, **large | {"num_hidden_layers": 11})), "a layer less"
+    assert not sizes.stands_beside(HERE, sizes.bert(task, 2, **large | {"num_hidden_layers": 2}))
+    assert not sizes.stands_beside(HERE, sizes.bert_of(task, 2, TINY))

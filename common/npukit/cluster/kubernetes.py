@@ -66,20 +66,20 @@ class Kubernetes:
 
     def pod(self, group: Group, index: int | None, scheduler: str | None = None) -> dict:
         """Return the values of a pod, and those that its Job shares; index is None where the Job gives one."""
-        site, here = self.plan.site, self.plan.site.kubernetes
+        site, here, npus = self.plan.site, self.plan.site.kubernetes, self.plan.npus(group)
         if not site.image:
             raise UserError("the site's profile names no image; CLUSTER=kubernetes and volcano need image = \"registry/npukit-cann:tag\"")
-        resources = {"cpu": str(site.cpus), "memory": f"{site.memory_gib}Gi"} | ({here.resource: 1} if group.npu else {})
+        resources = {"cpu": str(site.cpus[group.kind]), "memory": f"{self.plan.memory(group)}Gi"} | ({here.resource: npus} if npus else {})
         goals = ", ".join(group.tasks[0].goals) or "the table of results"
-        mounts = [{"name": f"host-{n}", "mountPath": path, "readOnly": True} for n, path in enumerate(here.host_paths)] if group.npu else []
+        mounts = [{"name": f"host-{n}", "mountPath": path, "readOnly": True} for n, path in enumerate(here.host_paths)] if npus else []
         return {
             "title": f"npukit {self.plan.id}: {group.name}, {goals}", "namespace": here.namespace, "labels": self.labels(),
-            "keep_seconds": here.keep_seconds, "pod_labels": self.labels() | (here.labels if group.npu else {}),
+            "keep_seconds": here.keep_seconds, "pod_labels": self.labels() | (here.labels if npus else {}),
             "scheduler": scheduler, "service_account": here.service_account, "releases": scheduler is None,
-            "seconds": site.minutes[group.kind] * 60, "grace": site.grace, "node_selector": here.node_selector if group.npu else None,
+            "seconds": site.minutes[group.kind] * 60, "grace": site.grace, "node_selector": here.node_selector if npus else None,
             "user": here.user, "user_group": here.group, "image": site.image, "python": here.python, "group": group.name,
             "index": "$(JOB_COMPLETION_INDEX)" if index is None else str(index), "library": f"{here.code}/common",
-            "visible_devices": f"metadata.annotations['{here.resource}']" if scheduler and group.npu else None,
+            "visible_devices": f"metadata.annotations['{here.resource}']" if scheduler and npus else None,
             "resources": resources, "data": f"{here.code}/data", "out": f"{here.code}/out", "scratch": here.scratch,
             "data_read_only": not (here.mirror and group.kind == "prepare"), "submission": self.short(),
             "data_claim": here.data_claim, "out_claim": here.out_claim, "host_mount": texts.Each(mounts),
@@ -102,6 +102,8 @@ class Kubernetes:
     # Submitting, asking, cancelling
 
     def submit(self) -> None:
+        if '"serverVersion"' not in self.kubectl("version", "--output=json").stdout:
+            raise UserError("the cluster does not answer; is there a context of kubectl's, and does it reach the cluster?")
         done = self.kubectl("apply", "--kustomize", self.plan.folder)
         if done.returncode != 0:
             self.kubectl("delete", "--ignore-not-found", "--kustomize", self.plan.folder)

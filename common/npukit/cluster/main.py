@@ -54,12 +54,16 @@ def wanted() -> plan.Plan:
         raise UserError(f"MAX_NPUS='{limit}'; it is a whole number from 1, or is not set")
     sizes = plan.requested(root, ask("MODEL", "").split(), ask("BS", ""), ask("PROFILE", ""))
     variables = {name: ask(name, "") for name in ("PROFILE", "SOC", "STANDIN", "DATA", "OUT_ROOT", "VENV")}
+    if limit and not plan.on_chip(variables):
+        raise UserError(f"MAX_NPUS={limit} bounds nothing: the stand-in, which SOC=cpu and STANDIN=1 mean, asks for no NPU; leave it out, "
+                        "or name the chip with SOC=Ascend310P3")
     variables |= {name: ask(name) for name in ask("HANDED_ON", "").split() if ask(name)}
     for name, given in (variables | {"ROOT": str(root)}).items():
         texts.printable(given, name)
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     return plan.Plan(name, cluster, str(root), f"{variables['OUT_ROOT']}/jobs/{name}", variables, profile,
-                     plan.graph(sizes, int(limit) if limit else None), int(limit) if limit else None)
+                     plan.graph(sizes, int(limit) if limit else None), int(limit) if limit else None,
+                     plan.declared_memory(root, sizes, variables["PROFILE"]))
 
 
 def show_plan(args) -> None:
@@ -211,7 +215,7 @@ def check(args) -> None:
 def run_job(args) -> int:
     """Run a task of a submission and exit with the code of the house."""
     made, scheduler, task = task_of(args)
-    device = job.device(os.environ, scheduler.devices, scheduler.numbers_restart) if made.group(args.group).npu else None
+    device = job.device(os.environ, scheduler.devices, scheduler.numbers_restart) if made.npus(made.group(args.group)) else None
     try:
         return job.run(made, task, scheduler.own_name(), device, args.plan)
     finally:

@@ -7,6 +7,7 @@ from npukit.cluster.texts import printable
 from npukit.errors import UserError
 
 ENGINES = ("none", "docker", "podman", "apptainer")
+PER_KIND = ("cpus", "memory_gib", "minutes")  # tables of these
 KINDS = ("prepare", "compile", "infer", "report", "table")
 
 
@@ -48,15 +49,16 @@ class KubernetesSite:
 
 @dataclass(frozen=True)
 class Site:
-    """One site. minutes: the time limit of each kind of job; retries: after failures of the infrastructure; grace: seconds
-    between SIGTERM and the limit."""
+    """One site. cpus, memory_gib, minutes: what a job of each kind asks for, and its time limit; retries: after failures of the
+    infrastructure; grace: seconds between SIGTERM and the limit."""
 
     engine: str = "none"
     image: str | None = None
-    cpus: int = 4
-    memory_gib: int = 16
     retries: int = 3
     grace: int = 120
+    cpus: dict = field(default_factory=lambda: {"prepare": 4, "compile": 4, "infer": 4, "report": 1, "table": 1})
+    # The largest of the smaller models, at full size and its largest batch, with room; the chip's own atc has not been measured.
+    memory_gib: dict = field(default_factory=lambda: {"prepare": 4, "compile": 8, "infer": 4, "report": 4, "table": 1})
     minutes: dict = field(default_factory=lambda: {"prepare": 60, "compile": 120, "infer": 60, "report": 30, "table": 10})
     slurm: SlurmSite = SlurmSite()
     kubernetes: KubernetesSite = KubernetesSite()
@@ -93,7 +95,7 @@ def value(default, given, where: str):
         return filled(type(default), expect(dict, given, where), where)
     expect(str if default is None else type(default), given, where)
     printable(given, where)
-    return {**default, **given} if where.endswith(": minutes") else given
+    return {**default, **given} if where.endswith(tuple(f": {name}" for name in PER_KIND)) else given
 
 
 def expect(kind: type, given, where: str):
@@ -108,7 +110,8 @@ def check(site: Site, where: str) -> None:
         raise UserError(f"{where}: engine = '{site.engine}'; it is one of {', '.join(ENGINES)}")
     if site.engine == "apptainer" and not site.image:
         raise UserError(f"{where}: engine = 'apptainer' needs image = the path of a .sif file")
-    wrong = [f"minutes.{kind} = {n!r}" for kind, n in site.minutes.items() if kind not in KINDS or type(n) is not int or n < 1]
-    wrong += [f"{name} = {n}" for name in ("cpus", "memory_gib", "retries", "grace") if (n := getattr(site, name)) < (name != "retries")]
+    wrong = [f"{name}.{kind} = {n!r}" for name in PER_KIND for kind, n in getattr(site, name).items()
+             if kind not in KINDS or type(n) is not int or n < 1]
+    wrong += [f"{name} = {n}" for name in ("retries", "grace") if (n := getattr(site, name)) < (name != "retries")]
     if wrong:
-        raise UserError(f"{where}: {', '.join(wrong)}; minutes are of {', '.join(KINDS)}, and numbers are whole and positive")
+        raise UserError(f"{where}: {', '.join(wrong)}; {', '.join(PER_KIND)} are of {', '.join(KINDS)}, and numbers are whole and positive")

@@ -55,13 +55,13 @@ class Slurm:
         return {f"{group.name}.sbatch": self.job_text(group) for group in self.plan.groups}
 
     def job_text(self, group: Group) -> str:
-        site, slurm = self.plan.site, self.plan.site.slurm
+        site, slurm, npus = self.plan.site, self.plan.site.slurm, self.plan.npus(group)
         array = indices(group) and indices(group) + (f"%{group.at_once}" if group.at_once else "")
         return texts.fill("slurm/job.sbatch", {
             "title": f"npukit {self.plan.id}: {group.name}, {', '.join(group.tasks[0].goals) or 'the table of results'}",
             "name": f"npukit-{self.plan.id}-{group.name}", "array": array,
-            "partition": (slurm.npu_partition if group.npu else None) or slurm.partition, "account": slurm.account, "qos": slurm.qos,
-            "cpus": site.cpus, "memory": f"{site.memory_gib}G", "gres": f"{slurm.gres}:{2 if slurm.even else 1}" if group.npu else None,
+            "partition": (slurm.npu_partition if npus else None) or slurm.partition, "account": slurm.account, "qos": slurm.qos,
+            "cpus": site.cpus[group.kind], "memory": f"{self.plan.memory(group)}G", "gres": f"{slurm.gres}:{npus}" if npus else None,
             "minutes": site.minutes[group.kind], "signal": f"TERM@{site.grace}", "root": self.plan.root, "log": self.log(group),
             "modules": slurm.modules or None, "library": f"{self.plan.root}/common", "python": f"{self.plan.variables['VENV']}/bin/python",
             "plan": f"{self.plan.folder}/plan.json", "group": group.name})

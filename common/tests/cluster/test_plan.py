@@ -1,6 +1,7 @@
 """The graph: what waits for what, how many NPUs at a time, what a site's profile may say."""
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from plans import made
 
 from npukit.cluster import plan, site
+from npukit.cluster.main import CLUSTERS
 from npukit.errors import UserError
 from npukit.files import write_json
 
@@ -42,7 +44,7 @@ def test_every_group_comes_after_what_it_waits_for(sizes, limit):
     seen: set[str] = set()
     for group in groups:
         assert {group.after, group.turn} - {None} <= {g.name for g in groups if g.name in seen}
-        assert group.npu == (group.kind == "infer") == (group.at_once is not None)
+        assert (group.kind == "infer") == (group.at_once is not None)
         seen.add(group.name)
     tasks = {task.name: task for group in groups for task in group.tasks}
     assert all(set(task.after) <= set(tasks) for task in tasks.values())
@@ -54,7 +56,7 @@ def test_a_plan_is_read_back_as_it_was(tmp_path):
     for cluster in ("slurm", "kubernetes", "volcano"):
         (tmp_path / "plan.json").write_text(plan.dumped(made(cluster)))
         assert plan.load(tmp_path / "plan.json") == made(cluster)
-    (tmp_path / "plan.json").write_text(json.dumps({"schema": 2}))
+    (tmp_path / "plan.json").write_text(json.dumps({"schema": plan.SCHEMA - 1}))
     with pytest.raises(UserError, match="another version"):
         plan.load(tmp_path / "plan.json")
 
@@ -69,6 +71,37 @@ def test_the_cost_is_what_the_last_reports_say(tmp_path):
     assert "bilstm_crf-infer " in text and "all of bert_base_sst2-infer" in text
 
 
+@pytest.mark.parametrize("cluster", ["slurm", "kubernetes", "volcano"])
+@pytest.mark.parametrize("soc, standin", [("cpu", ""), ("cpu", "1"), ("Ascend310P3", "1"), ("Ascend310P3", ""), ("Ascend910B4", "")])
+@pytest.mark.parametrize("even", [False, True])
+def test_an_npu_is_asked_for_by_inference_on_a_chip_alone(cluster, soc, standin, even):
+    asked = made(cluster, max_npus=None, soc=soc, standin=standin, slurm=site.SlurmSite(even=even))
+    chip = soc != "cpu" and not standin
+    for group in asked.groups:
+        assert asked.npus(group) == (2 if even and cluster == "slurm" else 1) * (chip and group.kind == "infer")
+    said = plan.described(asked)
+    assert ("0 NPUs: the stand-in" in said) == ("; no NPU\n" in said) == ("NPU minutes" not in said) == (not chip)
+    words = "".join(text for name, text in CLUSTERS[cluster](asked).job_texts().items() if name != "plan.yaml")
+    assert ("--gres=" in words if cluster == "slurm" else "ascend" in words.lower()) == chip
+
+
+def test_memory_is_the_site_s_or_more_where_the_model_needs_more(tmp_path):
+    asked = made("slurm", memory_gib=site.Site().memory_gib | {"compile": 6})
+    memory = {group.name: asked.memory(group) for group in asked.groups}
+    assert (memory["bert_base_sst2-compile"], memory["bilstm_crf-compile"], memory["table"]) == (12, 6, 1)
+    assert "4 CPUs, 12 GiB" in plan.described(asked) and "1 CPU, 1 GiB" in plan.described(asked)
+    (tmp_path / "models" / "x").mkdir(parents=True)
+    (tmp_path / "models" / "x" / "Makefile").write_text("BATCHES = 1 4\nMEMORY_GIB_compile = 12\n# MEMORY_GIB_infer = 9\n")
+    assert plan.declared_memory(tmp_path, ["x"], "random") == {"x": {"compile": 12}}
+    assert plan.declared_memory(tmp_path, ["x"], "tiny") == {"x": {}}
+
+
+def test_what_the_models_declare_are_kinds_of_jobs():
+    root = Path(__file__).parents[3]
+    told = plan.declared_memory(root, [path.parent.name for path in root.glob("models/*/Makefile")], "released")
+    assert any(told.values()) and {kind for memory in told.values() for kind in memory} <= set(plan.GOALS)
+
+
 # --- The site's profile --------------------------------------------------------------------------------------------------------------
 
 
@@ -79,7 +112,6 @@ def test_no_profile_is_the_default():
 def test_the_documented_profile_is_read(tmp_path):
     """docs/site.toml names every key there is."""
     from dataclasses import fields
-    from pathlib import Path
 
     path = Path(__file__).parents[3] / "docs" / "site.toml"
     site.read(path)
@@ -91,7 +123,10 @@ def test_the_documented_profile_is_read(tmp_path):
 
 @pytest.mark.parametrize("text, said", [
     ("cpu = 4", "there is no key cpu; there are: engine, image"), ("[slurm]\nqueue = 'x'", "slurm: there is no key queue"),
-    ("cpus = '4'", "cpus = '4'; expected int"), ("cpus = true", "cpus = True; expected int"), ("cpus = 0", "cpus = 0; minutes are of"),
+    ("cpus = 4", "cpus = 4; expected dict"), ("retries = '4'", "retries = '4'; expected int"),
+    ("retries = true", "retries = True; expected int"),
+    ("grace = 0", "grace = 0; cpus, memory_gib, minutes are of"), ("cpus = {infer = '4'}", "cpus.infer = '4'"),
+    ("memory_gib = {table = 0}", "memory_gib.table = 0"),
     ("engine = 'lxc'", "engine = 'lxc'; it is one of none, docker"), ("engine = 'apptainer'", "needs image = the path of a .sif"),
     ("minutes = {infer = 0}", "minutes.infer = 0"), ("minutes = {inference = 5}", "minutes.inference = 5"),
     ("[slurm]\npartition = 'a\\nb'", "a backslash or a character that cannot be printed"), ("cpus = ", "is no TOML")])
@@ -103,6 +138,7 @@ def test_a_wrong_profile_is_answered(tmp_path, text, said):
     assert said in str(error.value) and str(path) in str(error.value)
 
 
-def test_minutes_are_laid_over_the_default(tmp_path):
-    (tmp_path / "site.toml").write_text("minutes = {infer = 7}")
-    assert site.read(tmp_path / "site.toml").minutes == site.Site().minutes | {"infer": 7}
+@pytest.mark.parametrize("name", site.PER_KIND)
+def test_what_is_said_of_a_kind_is_laid_over_the_default(name, tmp_path):
+    (tmp_path / "site.toml").write_text(f"{name} = {{infer = 7}}")
+    assert getattr(site.read(tmp_path / "site.toml"), name) == getattr(site.Site(), name) | {"infer": 7}

@@ -47,9 +47,9 @@ def tool(tmp_path, monkeypatch):
 
 
 def test_a_plan_writes_nothing_and_runs_nothing(tmp_path):
-    code, printed = make("plan", "CLUSTER=slurm", "BS=1 8", "MAX_NPUS=1", f"OUT_ROOT={tmp_path}/out", "LOOP=7", "SITE=")
+    code, printed = make("plan", "CLUSTER=slurm", "BS=1 8", "SOC=Ascend310P3", "MAX_NPUS=1", f"OUT_ROOT={tmp_path}/out", "LOOP=7", "SITE=")
     assert code == 0 and not (tmp_path / "out").exists()
-    assert "8 jobs on slurm: PROFILE=tiny SOC=cpu LOOP=7; at most 1 NPUs at a time" in printed
+    assert "8 jobs on slurm: PROFILE=tiny SOC=Ascend310P3 LOOP=7; at most 1 NPUs at a time" in printed
     assert "sbatch --dependency=aftercorr:<bilstm_crf-compile> bilstm_crf-infer.sbatch" in printed and "#SBATCH --array=1,8%1" in printed
 
 
@@ -64,7 +64,9 @@ def test_a_plan_says_what_the_chip_may_fuse(tmp_path):
 
 @pytest.mark.parametrize("given, said", [
     ("CLUSTER=", "CLUSTER=''; it is one of slurm, kubernetes, volcano"), ("MAX_NPUS=0", "MAX_NPUS='0'; it is a whole number from 1"),
-    ("MAX_NPUS=many", "MAX_NPUS='many'; it is a whole number"), ("PROFILE=huge", "bilstm_crf has no profile 'huge'; it has: tiny"),
+    ("MAX_NPUS=many", "MAX_NPUS='many'; it is a whole number"),
+    ("MAX_NPUS=2", "MAX_NPUS=2 bounds nothing: the stand-in, which SOC=cpu and STANDIN=1 mean, asks for no NPU"),
+    ("PROFILE=huge", "bilstm_crf has no profile 'huge'; it has: tiny"),
     ("SITE=/no/such", "/no/such: No such file"), ("BS=3", "bilstm_crf has no batch size 3; it has: 1 4"),
     ("PROFILE='; touch pwned; '", "has no profile ''; touch pwned; ''"), ("SITE=$$(touch pwned)", "$(touch pwned): No such file"),
     ("LOOP=a\\b", "LOOP = 'a\\\\b' has a backslash")])
@@ -228,6 +230,17 @@ def test_records_and_reports_come_back_without_the_volumes(tool, cluster, tmp_pa
     Kubernetes(cluster).cancel()
     label = "npukit/submission=20260102-030405-abcdef"
     assert asked.read_text().splitlines()[-1] == f"delete --namespace=nlp jobs,configmaps --selector={label} --wait=false"
+
+
+def test_a_cluster_that_does_not_answer_is_one_sentence(tool, tmp_path):
+    said = "E1124 memcache.go:265] couldn't get current server API group list: connection refused\n" * 3
+    asked = tool("kubectl", f'echo "{said}" >&2; exit 1')
+    (tmp_path / "site.toml").write_text('image = "registry.example.org/x:1"\n')
+    code, printed = make("submit", "CLUSTER=kubernetes", f"SITE={tmp_path}/site.toml", f"OUT_ROOT={tmp_path}/out",
+                         PATH=f"{tmp_path}/tools:/usr/bin:/bin")
+    assert code == 2 and "the cluster does not answer; is there a context" in printed and "memcache" not in printed
+    assert asked.read_text().splitlines() == ["version --namespace=default --output=json"]
+    assert not list((tmp_path / "out" / "jobs").iterdir())
 
 
 def test_a_kubernetes_without_an_image_is_answered():

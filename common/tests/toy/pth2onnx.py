@@ -24,7 +24,7 @@ def main() -> None:
     accuracy = float((logits.argmax(1) == np.loadtxt(args.inputs / "labels.txt")).mean())
     np.save("reference.npy", logits)
     files.write_json(Path("ledger.json"), [{"stage": "torch", "metrics": {"accuracy": accuracy}, "fidelity": None}])
-    files.write_json(Path("weights.json"), {"kind": "shipped", "sha256": files.sha256(args.checkpoint)})
+    files.write_json(Path("weights.json"), {"kind": "shipped", "sha256": files.sha256(args.checkpoint), "parameters": weights.size})
 
 
 def graph(weights: np.ndarray) -> onnx.ModelProto:
