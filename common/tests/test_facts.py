@@ -177,8 +177,8 @@ def test_the_report_of_nothing_yet_can_be_read():
 def reported(standin=False, f1=0.7, apart=1e-3, **more) -> dict:
     """What first light reads of a report."""
     return {"model": "elmo", "profile": "tiny", "batch_size": 1, "seq_lens": [8], "standin": standin, "metric": "f1", "metrics": {"f1": f1},
-            "reference": {"f1": 0.8}, "weights": {"kind": "shipped"}, "fidelity": {"max_abs": apart},
-            "original": {"rows": [{"batch_size": 1, "throughput_per_s": 40.0}]},
+            "reference": {"f1": 0.8}, "weights": {"kind": "shipped", "parameters": 1000}, "fidelity": {"max_abs": apart},
+            "original": {"parameters": 1000, "rows": [{"batch_size": 1, "throughput_per_s": 40.0}]},
             "performance": {"pure_inference": {"samples_per_s": 50.0}}, **more}
 
 
