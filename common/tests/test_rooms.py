@@ -35,7 +35,7 @@ ROOMS = {  # module of npukit: (modules it may import, third-party packages it m
     "random_weights": ({"errors"}, {"numpy"}),
     "performance": (GROUND, set()),
     "provenance": (GROUND, set()),
-    "report": (GROUND | {"fidelity", "performance", "provenance"}, {"jsonschema"}),
+    "report": (GROUND | {"fidelity", "performance", "provenance", "samples"}, {"jsonschema"}),
     "locks": (set(), set()),
     "stores": (GROUND, {"boto3", "botocore"}),
     "sources": (GROUND | {"stores"}, {"botocore", "requests", "urllib3"}),
