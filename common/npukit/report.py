@@ -15,6 +15,7 @@ from npukit.fidelity import gates
 from npukit.files import read_json, sha256, write_json
 from npukit.performance import performance, pure_inference
 from npukit.provenance import provenance
+from npukit.samples import much_unknown
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
 
@@ -200,9 +201,16 @@ def table(reports: list[dict]) -> str:
     samples/s      on the corpus, the whole inference command; perf/s on made-up input, the device alone, as the
                    original measures; original/s is the original's own figure for this batch size, on its chip, where the
                    network and the length are the original's
+    Below it stands a warning for each text that the vocabulary hardly knows.
     """
     rows = [HEADINGS, *(row(report) for report in reports)]
-    return "\n\n".join([f"{aligned(rows)}\n{LEGEND}", *routes(reports)])
+    return "\n\n".join(["\n".join([aligned(rows), LEGEND, *warnings(reports)]), *routes(reports)])
+
+
+def warnings(reports: list[dict]) -> list[str]:
+    """Return a line for each text of which much is unknown to the vocabulary, whatever its reports' verdicts."""
+    found = [(f"{report['model']}, {report['profile']}", much_unknown(report["corpus"])) for report in reports]
+    return list(dict.fromkeys(f"WARNING: {text}: {warning}" for text, warning in found if warning))
 
 
 def routes(reports: list[dict]) -> list[str]:

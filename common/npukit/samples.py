@@ -1,4 +1,5 @@
 """Sample files and their manifest: what preprocess writes, the inference tools read, and postprocess reads back."""
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -6,6 +7,8 @@ import numpy as np
 
 from npukit.errors import UserError
 from npukit.files import read_json, write_json
+
+UNKNOWN = 0.05  # of a text; a wrong vocabulary, or one of another case or language, lacks far more
 
 
 class SampleWriter:
@@ -39,6 +42,21 @@ class SampleWriter:
         """Write manifest.json: how many samples, what each input is, and the corpus they come from."""
         inputs = {name: {"directory": i.directory, "dtype": i.dtype, "shape": list(i.shape)} for name, i in self.inputs.items()}
         write_json(self.folder / "manifest.json", {"samples": self.count, "inputs": inputs, "corpus": corpus})
+
+
+def much_unknown(corpus: dict) -> str | None:
+    """Return a warning, one sentence, where the vocabulary lacks more than 5 % of a manifest's corpus; else None."""
+    share = corpus.get("unknown_share", 0)
+    if share <= UNKNOWN:
+        return None
+    return (f"{share:.1%} of the text is unknown to the vocabulary ([UNK]), more than {UNKNOWN:.0%}; answers may mean "
+            "little: are tokenizer, weights and text made for each other?")
+
+
+def warn_of_unknown(corpus: dict) -> None:
+    """Print that warning on stderr, where there is one."""
+    if warning := much_unknown(corpus):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,8 @@ VIOLATIONS = {
     "no lengths": assign([], "seq_lens"),
     "a ledger without metrics": delete("ledger", 0, "metrics"),
     "another arithmetic": assign("int8", "precision"),
+    "more unknown than there is": assign(1.1, "corpus", "unknown_share"),
+    "an unknown share in words": assign("much", "corpus", "unknown_share"),
 }
 
 
@@ -252,6 +254,22 @@ def test_table(make_run):
 def test_the_original_s_speed_wants_a_network_of_its_size(make_run, parameters, profile, speed):
     """Whatever the profile is called: a checkpoint of one's own may be of any size."""
     assert report.original_speed(written(make_run(profile=profile, parameters=parameters))) == speed
+
+
+@pytest.mark.parametrize("share, warned", [(None, False), (0.0, False), (0.05, False), (0.051, True), (1.0, True)])
+def test_who_reads_only_the_table_sees_that_much_is_unknown(make_run, share, warned):
+    folders = [make_run(bs=bs) for bs in (1, 8)]
+    for folder in folders:
+        manifest = read_json(folder.parent / "inputs" / "manifest.json")
+        manifest["corpus"].pop("unknown_share", None)
+        manifest["corpus"] |= {} if share is None else {"unknown_share": share}
+        write_json(folder.parent / "inputs" / "manifest.json", manifest)
+    reports = [written(folder) for folder in folders]
+    assert all(made["passes"] and made["corpus"].get("unknown_share") == share for made in reports)
+    found = [line for line in table(reports).splitlines() if "WARNING" in line]
+    assert len(found) == warned, "one line for one text, whatever the batch sizes"
+    if warned:
+        assert found[0].startswith(f"WARNING: toy, tiny: {share:.1%} of the text is unknown to the vocabulary ([UNK])")
 
 
 ROUTE = {"command": "run_trace.py", "backend": "a tool", "precision": "fp32", "samples_per_s": 1000.0, "metrics": METRICS,

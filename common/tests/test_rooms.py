@@ -36,7 +36,7 @@ ROOMS = {  # module of npukit: (modules it may import, third-party packages it m
     "random_weights": ({"errors"}, {"numpy"}),
     "performance": (GROUND, set()),
     "provenance": (GROUND, set()),
-    "report": (GROUND | {"fidelity", "performance", "provenance"}, {"jsonschema"}),
+    "report": (GROUND | {"fidelity", "performance", "provenance", "samples"}, {"jsonschema"}),
     "lock": (set(), set()),
     "locks": (set(), set()),
     "stores": (GROUND, {"boto3", "botocore"}),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from npukit.errors import UserError
-from npukit.samples import Input, SampleWriter, read_inputs, read_outputs
+from npukit.samples import Input, SampleWriter, read_inputs, read_outputs, warn_of_unknown
 
 IDS, MASK = Input("inputs/ids", "int64", (4,)), Input("inputs/mask", "float32", (2, 4))
 
@@ -116,3 +116,12 @@ def test_damaged_outputs_are_named(outputs, damage, reason):
 def test_no_outputs_at_all(tmp_path):
     with pytest.raises(UserError, match="run the infer stage first"):
         read_outputs(tmp_path / "outputs", 12)
+
+
+@pytest.mark.parametrize("corpus, warned", [
+    ({}, False), ({"unknown_share": 0.0}, False), ({"unknown_share": 0.05}, False), ({"unknown_share": 0.0501}, True)])
+def test_much_of_a_text_unknown_is_said_on_stderr(capsys, corpus, warned):
+    warn_of_unknown(corpus)
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == warned
+    assert said.err.startswith("warning: 5.0% of the text is unknown to the vocabulary ([UNK]), more than 5%") is warned

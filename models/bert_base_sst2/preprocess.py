@@ -4,7 +4,8 @@
 README, "Prepare the data", step 2. Nothing is ever cut: a sentence longer than the longest --seq_len is refused.
 
 Reads   --text_file       dev.tsv: a header, then sentence, tab, label
-        --tokenizer_path  a Hugging Face directory: vocab.txt or tokenizer.json, tokenizer_config.json
+        --tokenizer_path  a Hugging Face directory: vocab.txt or tokenizer.json, and
+                          tokenizer_config.json; npukit.wordpiece says what of it is honoured
 Writes  --save_path, with one length
             input_ids/data_00000000.npy ...        int64 [seq_len], [PAD] behind the sentence
             attention_mask/data_00000000.npy ...   int64 [seq_len]
@@ -25,6 +26,7 @@ import numpy as np
 import sst2
 from npukit import command, files, gears, ragged, wordpiece
 from npukit.errors import BadSample
+from npukit.samples import warn_of_unknown
 
 
 def main() -> None:
@@ -38,10 +40,11 @@ def main() -> None:
     seq_lens = gears.chosen(args, lengths, wordpiece.LONGEST)
     refuse_longer(args.text_file, sentences, lengths, seq_lens[-1])
     corpus = {"name": args.text_file.name, "sha256": files.sha256(args.text_file), "samples": len(rows), "skipped": [],
-              "vocabulary": tokenizer.get_vocab_size()}
+              "vocabulary": tokenizer.get_vocab_size(), "unknown_share": wordpiece.unknown_share(tokenizer, rows)}
     files.write_json(args.save_path / "labels.json", [sentence.label for sentence in sentences])
     inputs = {"input_ids": rows, "attention_mask": [[1] * len(ids) for ids in rows]}
     ragged.write_inputs(args.save_path, inputs, seq_lens, corpus, args.batch_size)
+    warn_of_unknown(corpus)
 
 
 def options() -> argparse.Namespace:

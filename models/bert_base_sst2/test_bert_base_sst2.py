@@ -17,6 +17,7 @@ import sizes
 import torch
 from corpora import need
 from onnx import helper, numpy_helper
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -144,7 +145,7 @@ def test_what_is_written_beside_the_inputs(tmp_path, flags, seq_lens):
     assert labels == [sentence.label for sentence, _ in encoded()]
     assert (manifest["samples"], list(manifest["inputs"])) == (SENTENCES, list(INPUTS))
     assert manifest["corpus"] == {"name": "dev.tsv", "sha256": sha256(TINY / "dev.tsv"), "samples": SENTENCES, "skipped": [],
-                                  "vocabulary": 100}
+                                  "vocabulary": 100, "unknown_share": 0}
     if seq_lens:
         assert found == f"{seq_lens}\n"
     else:
@@ -152,6 +153,43 @@ def test_what_is_written_beside_the_inputs(tmp_path, flags, seq_lens):
         chosen = [int(n) for n in found.split()]
         assert chosen == sorted(chosen) and set(chosen) <= lengths and chosen[-1] == max(lengths)
         assert len(chosen) == (2 if "2" in flags else min(8, len(lengths)))
+
+
+@pytest.fixture
+def uncased(tmp_path):
+    """An uncased checkpoint of two layers as it was released before 2020: no tokenizer.json, tokenizer_config.json."""
+    words = "[PAD] [UNK] [CLS] [SEP] [MASK] the acting was superb , a cafe in paris".split()
+    folder = tmp_path / "uncased"
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words))
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    config = {**json.loads((TINY / "config.json").read_text()), "vocab_size": len(words)}
+    (folder / "config.json").write_text(json.dumps(config))
+    bert.load("SequenceClassification", folder, labels=2, seed=1).save_pretrained(folder)
+    return folder
+
+
+def test_an_uncased_checkpoint_reads_what_transformers_reads(tmp_path, corpus, uncased, capfd):
+    text = "The ACTING was Superb, a Caf\u00e9 in PARIS"
+    flags = corpus(text).replace("$tiny", str(uncased))
+    call(tmp_path, flags + "--seq_len 16")
+    oracle = AutoTokenizer.from_pretrained(uncased)
+    assert oracle.decode(oracle(text)["input_ids"]) == "[CLS] the acting was superb, a cafe in paris [SEP]"
+    ids, mask = (np.load(tmp_path / "data_bin" / name / "data_00000000.npy") for name in INPUTS)
+    assert ids[mask == 1].tolist() == oracle(text)["input_ids"]
+    call(tmp_path, f"pth2onnx --model_dir {uncased} --inputs data_bin --save_path bert.onnx")
+    net = AutoModelForSequenceClassification.from_pretrained(uncased).eval()
+    with torch.inference_mode():
+        expected = net(**oracle(text, return_tensors="pt")).logits.numpy()
+    assert np.allclose(np.load(tmp_path / "reference.npy"), expected, atol=1e-5)
+    assert "warning" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("unknown, warned", [(1, False), (2, True)])
+def test_above_five_percent_of_unknown_pieces_a_warning(tmp_path, corpus, capfd, unknown, warned):
+    call(tmp_path, corpus(" ".join(["the"] * (20 - unknown) + ["\u20ac"] * unknown)) + "--seq_len 32")
+    assert json.loads((tmp_path / "data_bin" / "manifest.json").read_text())["corpus"]["unknown_share"] == unknown / 20
+    assert ("warning: 10.0% of the text is unknown to the vocabulary ([UNK])" in capfd.readouterr().err) is warned
 
 
 @pytest.mark.parametrize("size", [1, 5, 24, 64])

@@ -4,7 +4,8 @@
 README, "Prepare the data", step 2. Nothing is ever cut: recipes.py says how a long sentence is read.
 
 Reads   --input_file           test.txt: four columns a word; conll2003.py has the format
-        --model_name_from_hub  a Hugging Face directory: vocab.txt or tokenizer.json
+        --model_name_from_hub  a Hugging Face directory: vocab.txt or tokenizer.json, and
+                               tokenizer_config.json; npukit.wordpiece says what of it is honoured
 Writes  --save_path, with one length
             input_ids/data_00000000.npy ...       int64 [seq_len], [PAD] behind the sentence
             attention_mask/data_00000000.npy ...  int64 [seq_len]
@@ -26,6 +27,7 @@ import numpy as np
 import conll2003
 import recipes
 from npukit import command, files, gears, ragged, wordpiece
+from npukit.samples import warn_of_unknown
 
 
 def main() -> None:
@@ -38,9 +40,11 @@ def main() -> None:
     args.save_path.mkdir(parents=True, exist_ok=True)
     np.save(args.save_path / "words.npy", samples.words)
     digest = files.sha256(args.input_file)
-    corpus = {"name": args.input_file.name, "sha256": digest, "released": digest == conll2003.RELEASED, "samples": len(samples.rows),
-              "skipped": [], "vocabulary": tokenizer.get_vocab_size(), "recipe": args.recipe, **conll2003.counts(sentences)}
+    corpus = {"name": args.input_file.name, "sha256": digest, "released": digest == conll2003.RELEASED,
+              "samples": len(samples.rows), "skipped": [], "vocabulary": tokenizer.get_vocab_size(), "recipe": args.recipe,
+              **conll2003.counts(sentences), "unknown_share": wordpiece.unknown_share(tokenizer, samples.rows)}
     ragged.write_inputs(args.save_path, samples.inputs(), seq_lens, corpus, args.batch_size)
+    warn_of_unknown(corpus)
     print(", ".join(f"{corpus[what]} {what}" for what in ("documents", "sentences", "tokens", "entities", "samples"))
           + ("" if corpus["released"] else f"; {args.input_file} is not the released CoNLL-2003"))
 

@@ -1,6 +1,6 @@
 """From sentences to the network's samples and from its logits back to the words' tags: the right way, and the original's.
 
-npukit    words are split into word pieces, case kept, between [CLS] and [SEP]; a word's tag is its first piece's. More pieces
+npukit    words are split into word pieces between [CLS] and [SEP]; a word's tag is its first piece's. More pieces
           than a sample holds are read in windows that overlap by half, and each piece counts in the window whose middle is
           nearest: nothing is cut
 original  whole words are looked up, so that a word which is no piece of the vocabulary becomes [UNK]; words in capitals are

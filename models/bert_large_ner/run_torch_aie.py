@@ -4,7 +4,7 @@
 README, "The torch-aie route", step 3. Prints which of them it was and what the original prints.
 
 Reads   --ts_model_path      bert_large_ner.pt, from export_trace_model.py
-        --model_config_path  a Hugging Face directory: vocab.txt or tokenizer.json
+        --model_config_path  a Hugging Face directory with the tokenizer, as preprocess.py's
         --test_file_path     test.txt: four columns a word
 Writes  --save_path, where given: logits.npy float32 [samples, L, 9] of preprocess.py's samples, then result.json
 Source  ModelZoo-PyTorch ca89030, AscendIE/TorchAIE/built-in/nlp/Bert_Large_NER/run_torch_aie.py. It traced (ids, mask, types)

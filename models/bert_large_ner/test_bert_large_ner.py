@@ -96,7 +96,9 @@ def test_the_manifest(tmp_path, capsys, recipe, samples):
     corpus = json.loads((tmp_path / "bert_bin" / "manifest.json").read_text())["corpus"]
     assert {name: corpus[name] for name in ("documents", "sentences", "tokens", "entities", "samples", "recipe", "vocabulary")} == {
         "documents": 4, "sentences": 23, "tokens": 508, "entities": 96, "samples": samples, "recipe": recipe, "vocabulary": 194}
-    assert capsys.readouterr().out == f"4 documents, 23 sentences, 508 tokens, 96 entities, {samples} samples\n"
+    said = capsys.readouterr()
+    assert said.out == f"4 documents, 23 sentences, 508 tokens, 96 entities, {samples} samples\n"
+    assert (corpus["unknown_share"] > 0.05) == ("of the text is unknown" in said.err) == (recipe == "original")
     assert len((tmp_path / "bert_bin" / "seq_lens.txt").read_text().split()) == 4
 
 

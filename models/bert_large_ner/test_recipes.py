@@ -1,5 +1,6 @@
 """Both recipes against transformers' tokenizer, windows as a property, and the scores against seqeval and scikit-learn."""
 import itertools
+import json
 import math
 import sys
 from pathlib import Path
@@ -26,10 +27,16 @@ FILE = Path("test.txt")
 QUICK = settings(deadline=None, max_examples=60)
 
 
-@pytest.fixture(scope="module", params=["tiny", "released"])
-def tokenizers(request):
+@pytest.fixture(scope="module", params=["tiny", "uncased", "accents kept", "released"])
+def tokenizers(request, tmp_path_factory):
     """(ours, transformers') of one vocabulary."""
-    folder = TINY if request.param == "tiny" else corpora.need("tokenizers/bert-large-NER/vocab.txt").parent
+    folder = corpora.need("tokenizers/bert-large-NER/vocab.txt").parent if request.param == "released" else TINY
+    if request.param in ("uncased", "accents kept"):
+        folder = tmp_path_factory.mktemp("uncased")
+        said = {"do_lower_case": True, "strip_accents": False if request.param == "accents kept" else None}
+        (folder / "tokenizer_config.json").write_text(json.dumps(said))
+        for name in ("vocab.txt", "config.json"):
+            (folder / name).write_bytes((TINY / name).read_bytes())
     return wordpiece.load(folder), AutoTokenizer.from_pretrained(folder)
 
 

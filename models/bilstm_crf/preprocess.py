@@ -19,13 +19,13 @@ import numpy as np
 
 import cluener
 from npukit import command, files
-from npukit.samples import Input, SampleWriter
+from npukit.samples import Input, SampleWriter, warn_of_unknown
 
 
 def main() -> None:
     args = options()
     vocabulary = cluener.Vocabulary.load(args.vocab)
-    skipped = []
+    skipped, characters, unknown = [], 0, 0
     on_bad = skipped.append if args.on_bad_input == "skip" else None
     shape = (args.max_seq_len,)
     samples = SampleWriter(args.output, {"ids": Input("inputs/input_ids", "int64", shape),
@@ -34,10 +34,15 @@ def main() -> None:
         for sentence in command.progress(cluener.read(args.data, args.max_seq_len, on_bad=on_bad), "preprocess"):
             label = {"data_index": samples.count, "tags": [sentence.tags], "lens": [len(sentence.text)]}
             labels.write(json.dumps(label) + "\n")
-            samples.add(ids=padded(vocabulary.ids(sentence.text), args.max_seq_len),
+            ids = vocabulary.ids(sentence.text)
+            characters, unknown = characters + len(ids), unknown + ids.count(cluener.UNK)
+            samples.add(ids=padded(ids, args.max_seq_len),
                         mask=padded([1] * len(sentence.text), args.max_seq_len))
-    samples.finish({"name": args.data.name, "sha256": files.sha256(args.data), "vocabulary": len(vocabulary),
-                    "samples": samples.count + len(skipped), "skipped": [bad.brief for bad in skipped]})
+    corpus = {"name": args.data.name, "sha256": files.sha256(args.data), "vocabulary": len(vocabulary),
+              "samples": samples.count + len(skipped), "skipped": [bad.brief for bad in skipped],
+              "unknown_share": unknown / characters}
+    samples.finish(corpus)
+    warn_of_unknown(corpus)
 
 
 def options():

@@ -220,6 +220,16 @@ def test_bad_input_stops_with_its_line(tmp_path):
     assert not (tmp_path / "manifest.json").exists()
 
 
+@pytest.mark.parametrize("unknown, warned", [(1, False), (2, True)])
+def test_above_five_percent_of_unknown_characters_a_warning(tmp_path, unknown, warned):
+    text = "\u4e2d" * (20 - unknown) + "\U00020000" * unknown
+    (tmp_path / "dev.json").write_text(json.dumps({"text": text, "label": {}}))
+    done = run(tmp_path, "python $here/preprocess.py --data dev.json --output .")
+    corpus = json.loads((tmp_path / "manifest.json").read_text())["corpus"]
+    assert done.returncode == 0 and corpus["unknown_share"] == unknown / 20
+    assert ("warning: 10.0% of the text is unknown to the vocabulary ([UNK])" in done.stderr) is warned
+
+
 def test_bad_input_is_counted_and_listed_where_it_is_skipped(tmp_path):
     lone = '{"text": "a", "label": {"name": {"\\ud800": [[0, 0]]}}}'  # half a character, which no file can hold
     (tmp_path / "dev.json").write_text(f"{{\n{TINY.read_text()}{lone}\n")

@@ -4,7 +4,8 @@
 README, "Prepare the data". Nothing is ever cut: a question longer than --max_query_length is refused.
 
 Reads   --dev_file   dev-v1.1.json
-        --model      a folder with the vocabulary: vocab.txt or tokenizer.json
+        --model      a folder with the tokenizer: vocab.txt or tokenizer.json, and tokenizer_config.json;
+                     npukit.wordpiece says what of it is honoured
 Writes  --save_path  input_ids.npy segment_ids.npy input_mask.npy   int64 [pieces], all windows behind one another; lengths.npy
                      recipe.json    what the windows were made of, for the stages that ask what the answers score
                      seq_lens.txt   the lengths that the graph is to be compiled for
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import windows
 from npukit import command, files, gears, ragged
+from npukit.samples import warn_of_unknown
 
 
 def main() -> None:
@@ -29,7 +31,9 @@ def main() -> None:
     files.write_text(args.save_path / "seq_lens.txt", " ".join(map(str, seq_lens)) + "\n")
     windows.write_recipe(args.save_path, corpus.recipe)
     ragged.remove_batches(args.save_path, windows.DIRECTORIES.values())
-    ragged.write(args.save_path, corpus.rows(), seq_lens, corpus.description(), windows.DIRECTORIES)
+    description = corpus.description()
+    ragged.write(args.save_path, corpus.rows(), seq_lens, description, windows.DIRECTORIES)
+    warn_of_unknown(description)
     if args.batch_size is not None:
         ragged.write_batches(args.save_path, args.batch_size, args.save_path, bins=True)
     print(f"{len(corpus.questions)} questions, {len(corpus.windows)} windows of {corpus.lengths.mean():.0f} word pieces on average")

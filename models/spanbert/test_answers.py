@@ -234,3 +234,33 @@ def test_known_answers_of_the_released_corpus():
     assert squad.score(whole.paragraphs, best) == pytest.approx({"exact_match": 99.640, "f1": 99.703}, abs=0.001)
     shifted = {name: found[0]["text"] for name, found in answers.predict(whole, gold(whole, shift=1)[0]).items()}
     assert squad.score(whole.paragraphs, shifted) == pytest.approx({"exact_match": 8.486, "f1": 51.210}, abs=0.001)
+
+
+def uncased(folder, vocabulary, more="", **said):
+    """Make a folder an uncased tokenizer's, with more pieces: its tokenizer_config.json says so, no flag does."""
+    (folder / "vocab.txt").write_text(vocabulary.read_text(encoding="utf-8") + more, encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, **said}))
+    return folder
+
+
+@pytest.mark.parametrize("said", [{}, {"strip_accents": False}], ids=["accents stripped", "accents kept"])
+def test_an_uncased_tokenizers_answers_keep_the_case_and_accents_of_the_text(tmp_path, said):
+    text = (TINY / "dev-v1.1.json").read_text().replace("Anna Brandt", "\u00c1nna BR\u00c4ndt")
+    (tmp_path / "dev.json").write_text(text)
+    folder = uncased(tmp_path, TINY / "vocab.txt", "\u00e1\n##\u00e1\n\u00e4\n##\u00e4\n", **said)
+    made = Corpus(Recipe(tmp_path / "dev.json", folder))
+    logits, expressible = gold(made)
+    best = {name: found[0]["text"] for name, found in answers.predict(made, logits).items()}
+    assert len(expressible) == len(made.questions) == 24
+    assert best == {question.id: question.answers[0] for question, _ in made.questions}
+    assert best["tiny-0001"] == "\u00c1nna BR\u00c4ndt"
+    assert made.vocabulary.parts("BR\u00c4ndt") == ("br\u00e4ndt" if said else "brandt")
+
+
+def test_an_uncased_tokenizers_answers_to_the_released_corpus(tmp_path):
+    folder = uncased(tmp_path, need("tokenizers/bert-base-cased/vocab.txt"))
+    some = Corpus(Recipe(need("squad/dev-v1.1.json"), folder, questions=1000))
+    logits, expressible = gold(some)
+    best = {name: found[0]["text"] for name, found in answers.predict(some, logits).items()}
+    pairs = [(best[q.id].split(), q.answers[0].split()) for q, _ in some.questions if q.id in expressible]
+    assert len(expressible) > 980 and not [pair for pair in pairs if pair[0] != pair[1]]

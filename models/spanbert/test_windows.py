@@ -104,9 +104,9 @@ def test_the_released_corpus_has_the_plain_pieces():
 
 
 @pytest.mark.parametrize("files, reason", [
-    ({}, "holds neither vocab.txt nor tokenizer.json"), ({"tokenizer.json": "{"}, "holds no vocabulary: "),
-    ({"vocab.txt": "[PAD]\n[UNK]\n[CLS]\n"}, r"no vocabulary of BERT's: \[SEP\] is missing"),
-    ({"vocab.txt": "[UNK]\n[PAD]\n[CLS]\n[SEP]\n"}, r"\[PAD\] as the first piece is missing")])
+    ({}, "holds neither vocab.txt nor tokenizer.json; --model is"), ({"tokenizer.json": "{"}, "holds no tokenizer: "),
+    ({"vocab.txt": "[PAD]\n[UNK]\n[CLS]\n"}, r"holds no tokenizer: \[SEP\] \[MASK\] missing"),
+    ({"vocab.txt": "[UNK]\n[PAD]\n[CLS]\n[SEP]\n[MASK]\n"}, r"\[PAD\] as the first piece is missing")])
 def test_a_folder_without_a_vocabulary(tmp_path, files, reason):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
@@ -116,7 +116,34 @@ def test_a_folder_without_a_vocabulary(tmp_path, files, reason):
 
 def test_a_tokenizer_json_is_a_vocabulary_too(tmp_path):
     Vocabulary(TINY, lower=False).tokenizer.save(str(tmp_path / "tokenizer.json"))
-    assert windows.read_vocabulary(tmp_path) == windows.read_vocabulary(TINY)
+    assert Vocabulary(tmp_path, lower=False).number == Vocabulary(TINY, lower=False).number
+
+
+@pytest.mark.parametrize("said, flag, lower", [
+    (None, False, False), (None, True, True), (True, False, True), (True, True, True), (False, False, False)])
+def test_case_is_as_the_folder_says_and_where_it_says_nothing_as_the_flag(tmp_path, said, flag, lower):
+    (tmp_path / "vocab.txt").write_bytes((TINY / "vocab.txt").read_bytes())
+    if said is not None:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": said}))
+    vocabulary = Vocabulary(tmp_path, flag)
+    vocabulary.learn(["LightHouse"])
+    found = [vocabulary.piece[n] for n in vocabulary.pieces("LightHouse")]
+    assert found == plain_tokens("LightHouse", vocabulary.number, lower)
+    assert (vocabulary.parts("LightHouse") == "lighthouse") is lower
+
+
+def test_a_flag_against_the_folder_is_refused(tmp_path):
+    (tmp_path / "vocab.txt").write_bytes((TINY / "vocab.txt").read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    with pytest.raises(UserError, match=r"--do_lower_case is given, and .*tokenizer_config\.json says do_lower_case fal"):
+        Vocabulary(tmp_path, lower=True)
+
+
+@pytest.mark.parametrize("word", ["a[SEP]b", "[MASK]s", "[sep]"])
+def test_special_tokens_within_a_word_are_text(tiny_vocabulary, word):
+    vocabulary, lower = tiny_vocabulary
+    vocabulary.learn([word])
+    assert [vocabulary.piece[n] for n in vocabulary.pieces(word)] == plain_tokens(word, vocabulary.number, lower)
 
 
 # --- Windows: run_squad.py's loops once more
@@ -278,4 +305,5 @@ def test_windows_that_the_recipe_no_longer_makes(inputs):
 def test_what_the_manifest_says_of_the_corpus():
     whole, some = (Corpus(Recipe(TINY / "dev-v1.1.json", TINY, questions=count)).description() for count in (None, 9))
     assert (whole["name"], whole["samples"], whole["windows"]) == ("dev-v1.1.json", 24, 30)
+    assert 0 < whole["unknown_share"] < 0.01
     assert (some["name"], some["samples"]) == ("dev-v1.1.json, 9 of 24 questions, evenly spread", 9)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import squad
-from npukit import files, ragged
+from npukit import files, ragged, wordpiece
 from npukit.errors import BadSample, UserError
 from npukit.wordpiece import LONGEST
 
@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max_seq_length", type=int, default=Recipe.max_seq_length, help="word pieces in a window, at most 512")
     parser.add_argument("--doc_stride", type=int, default=Recipe.doc_stride, help="pieces from one window's start to the next one's")
     parser.add_argument("--max_query_length", type=int, default=Recipe.max_query_length, help="word pieces in a question, at most")
-    parser.add_argument("--do_lower_case", action="store_true", help="for an uncased vocabulary")
+    parser.add_argument("--do_lower_case", action="store_true", help="for an uncased vocabulary, if no file says so")
     parser.add_argument("--version_2_with_negative", action="store_true", help="questions without an answer are expected")
     parser.add_argument("--questions", type=int, help="take this many, evenly spread over the file; all if not given")
 
@@ -66,22 +66,23 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
 class Vocabulary:
     """Word pieces of words, as the BertTokenizer of SpanBERT makes them: split at punctuation, then the longest pieces first.
 
-    size  of the vocabulary
+    folder  of the tokenizer, see npukit.wordpiece.load; lower is what holds where its files do not say do_lower_case
+    size    of the vocabulary
+    raises  UserError for --do_lower_case where the folder says false
     """
 
     def __init__(self, folder: Path, lower: bool):
-        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-
-        self.number = read_vocabulary(folder)
+        self.tokenizer = wordpiece.load(folder, "--model", lower)
+        self.tokenizer.encode_special_tokens = True  # [SEP] within a word is text; a word of its own is in WHOLE
+        if lower and not self.tokenizer.normalizer.lowercase:
+            raise UserError(f"--do_lower_case is given, and {folder / wordpiece.CONFIG} says do_lower_case false; "
+                            "leave the flag away")
+        self.number = self.tokenizer.get_vocab()
+        if self.number["[PAD]"] != 0:
+            raise UserError(f"{folder} holds no vocabulary of BERT's: [PAD] as the first piece is missing")
         self.size = len(self.number)
         self.piece = {number: piece for piece, number in self.number.items()}
-        missing = [piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if piece not in self.number]
-        if missing or self.number["[PAD]"] != 0:
-            raise UserError(f"{folder} holds no vocabulary of BERT's: {missing[0] if missing else '[PAD] as the first piece'} is missing")
-        self.tokenizer = Tokenizer(models.WordPiece(self.number, unk_token="[UNK]", max_input_chars_per_word=100))
-        self.tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower)
-        self.tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        self.known = {word: [self.number[word]] for word in WHOLE & set(self.number)}
+        self.known = {word: [self.number[word]] for word in WHOLE}
 
     def learn(self, words: Iterable[str]) -> None:
         """Split many words at once, which is fast."""
@@ -99,21 +100,6 @@ class Vocabulary:
             return word
         normal = self.tokenizer.normalizer.normalize_str(word)
         return " ".join(part for part, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(normal))
-
-
-def read_vocabulary(folder: Path) -> dict[str, int]:
-    """Return {piece: number} of a folder's vocab.txt, or of its tokenizer.json."""
-    from tokenizers import Tokenizer
-
-    lines, whole = folder / "vocab.txt", folder / "tokenizer.json"
-    try:
-        if lines.is_file():
-            return {line.strip(): number for number, line in enumerate(lines.open(encoding="utf-8"))}
-        if whole.is_file():
-            return Tokenizer.from_file(str(whole)).get_vocab()
-    except Exception as error:  # tokenizers raises nothing else
-        raise UserError(f"{folder} holds no vocabulary: {' '.join(str(error).split())[:300]}") from None
-    raise UserError(f"{folder} holds neither vocab.txt nor tokenizer.json; --model is a folder with one, such as data/bert-base-cased")
 
 
 @dataclass(frozen=True)
@@ -198,7 +184,8 @@ class Corpus:
         name, some = self.recipe.dev_file.name, len(self.questions)
         return {"name": name if some == self.total else f"{name}, {some} of {self.total} questions, evenly spread",
                 "sha256": files.sha256(self.recipe.dev_file), "samples": some, "skipped": [], "windows": len(self.windows),
-                "vocabulary": self.vocabulary.size}
+                "vocabulary": self.vocabulary.size,
+                "unknown_share": wordpiece.unknown_share(self.vocabulary.tokenizer, (w.ids for w in self.windows))}
 
 
 def spans(count: int, room: int, stride: int) -> list[tuple[int, int]]:
