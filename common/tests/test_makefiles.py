@@ -207,7 +207,7 @@ def test_dry_runs_print_the_commands_and_leave_nothing(tree):
 
 
 def test_a_dry_run_installs_nothing(still):
-    assert "pip install" in still.make("-n", f"VENV={still.root}/none", "all") and not still.path("none").exists()
+    assert "setup.sh" in still.make("-n", f"VENV={still.root}/none", "all") and not still.path("none").exists()
 
 
 # --- Pulling the plug, several at once -------------------------------------------------------------------------------

@@ -89,6 +89,7 @@ python3 $here/postprocess.py --output_path ./data_bin/output --label_path ./data
 """
 
 
+@pytest.mark.long
 def test_the_originals_steps(fixed, tmp_path):
     net = bert.load("SequenceClassification", fixed / "weights", labels=2)
     net.save_pretrained(tmp_path / "model")

@@ -99,6 +99,7 @@ def by_hand(fixed, tmp_path_factory):
     return folder, ran(folder, ORIGINALS)
 
 
+@pytest.mark.long
 def test_the_originals_steps(by_hand):
     folder, said = by_hand
     fps, f1, both = said.splitlines()[-3:]
@@ -110,6 +111,7 @@ def test_the_originals_steps(by_hand):
     assert predictions == {name: found[0]["text"] for name, found in best.items()} and max(map(len, best.values())) == 20
 
 
+@pytest.mark.long
 def test_the_files_are_the_originals(by_hand):
     folder, rows = by_hand[0], CORPUS.rows()
     for directory, row in zip(FOLDERS, rows.values()):
@@ -123,6 +125,7 @@ def test_the_files_are_the_originals(by_hand):
     assert [value.name for value in graph.output] == list(OUTPUTS)
 
 
+@pytest.mark.long
 def test_ais_bench_by_hand_answers_as_msame(by_hand):
     folder, _ = by_hand
     ran(folder, BY_AIS_BENCH)
@@ -600,6 +603,7 @@ MSAME = """
 """
 
 
+@pytest.mark.long
 def test_the_originals_commands_one_after_another_in_the_models_folder(tmp_path):
     here = tmp_path / "models" / "spanbert"
     unwanted = shutil.ignore_patterns("tests", "__pycache__", "work", "out")
