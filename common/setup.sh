@@ -15,7 +15,7 @@ python=$1 venv=$2 here=$(cd "$(dirname "$0")" && pwd)
 echo "setting up $venv: pinned packages, once; some minutes on a slow line"
 "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --disable-pip-version-check -c "$here/constraints.txt" -r "$here/requirements.txt" |
-    grep --line-buffered -v '^Requirement already satisfied'
+    grep --line-buffered -v '^Requirement already satisfied' || [[ ${PIPESTATUS[0]} == 0 ]]  # nothing new to say is no failure
 
 # The pins and what they leave open, in one word: stages that were made with others are made again.
 {
