@@ -154,7 +154,8 @@ parallel := -n auto --maxprocesses 8
 test: ## the tests in minutes: no engine, no network, no corpus; it says what it leaves out
 test-all: ## all of them, with what takes long: NPUKIT_DATA=folder has the released corpora
 test-all: export NPUKIT_TEST_ALL = 1
-test test-all: $(VENV)/ready lint conformance
+test-all: conformance
+test test-all: $(VENV)/ready lint
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q $(parallel) --dist loadfile -c common/pyproject.toml --rootdir . common models
 
 bench: $(foreach m,$(MODEL),$(if $(wildcard models/$m/bench.py),bench-$m)) ## how much faster than the original's recipe, full size, on this CPU; many minutes a model

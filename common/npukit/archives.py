@@ -1,4 +1,5 @@
 """Files out of tar and zip archives that anybody may have packed: by name, to places of our own, no longer than they may be."""
+import errno
 import lzma
 import posixpath
 import stat
@@ -35,7 +36,9 @@ def take(archive: Path, wanted: list[Wanted]) -> dict[str, str]:
     try:
         with opened(archive) as members:
             return sort_out(members, wanted, DENSEST * archive.stat().st_size)
-    except TORN:
+    except (*TORN, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a zip's index may point before its beginning
+            raise
         return {want.member: "the archive is not whole, or is no zip or tar" for want in wanted}
 
 

@@ -78,7 +78,8 @@ FLAGS = {"npu": "STANDIN=1", "light": "-n STANDIN=1", "hours": "-n", "needs": "-
 
 def is_long(block: Block) -> bool:
     """Whether a block runs a model: `make all`, or an original's steps by hand."""
-    return "-n" not in FLAGS.get(block.note.split(" ")[0], "") and bool(re.search(r"\b(all|atc|infer|set_env)\b", block.body))
+    dry = "-n" in FLAGS.get(block.note.split(" ")[0], "")
+    return not dry and bool(re.search(r"\b(all|atc|infer|bench|set_env)\b|^cd models/", block.body, re.M))
 
 
 @pytest.mark.parametrize("block", [pytest.param(block, marks=[pytest.mark.long] if is_long(block) else []) for block in SHELL], ids=str)

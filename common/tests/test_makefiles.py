@@ -163,7 +163,8 @@ RUNS = [("touch data/tiny/toy/numbers.txt", [], STAGES),
         ("sed -i 's/--labels/  &/' models/toy/Makefile; touch common/npukit/report.py", [], LATER["postprocess"])]
 
 
-@pytest.mark.parametrize("change, given, stale", RUNS, ids=[f"{change} {' '.join(given)}" for change, given, _ in RUNS])
+@pytest.mark.parametrize("change, given, stale", [*(pytest.param(*run, marks=pytest.mark.long) for run in RUNS[:-1]), RUNS[-1]],
+                         ids=[f"{change} {' '.join(given)}" for change, given, _ in RUNS])
 def test_the_stale_stages_run_and_then_nothing_is_stale(tree, change, given, stale):
     subprocess.run(["bash", "-c", change], cwd=tree.root, check=True)
     goal = [*given, "BS=1 4", "-j4", "all"]
@@ -232,6 +233,7 @@ def test_what_a_killed_stage_should_have_replaced_stays_stale(tree):
     assert ran(tree.make("all")) == folders(LATER["infer"])
 
 
+@pytest.mark.long
 def test_parallel_reports_are_the_serial_ones_and_timings_are_taken_alone(tree, built):
     python = tree.path("venv/bin/python")
     python.unlink()

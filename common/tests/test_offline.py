@@ -24,6 +24,7 @@ def test_nothing_can_be_reached_there():
     assert "Network is unreachable" in subprocess.run([*ALONE, sys.executable, "-c", reach], capture_output=True, text=True).stderr
 
 
+@pytest.mark.long
 def test_every_stage_runs_to_the_end_without_a_network(tmp_path):
     tree = Tree(tmp_path / "checkout")
     tree.plant()

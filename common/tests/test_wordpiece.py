@@ -2,9 +2,10 @@
 import functools
 import json
 import unicodedata
+from pathlib import Path
 
 import pytest
-from corpora import ROOT, need
+from corpora import need
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, BertTokenizer
@@ -12,7 +13,7 @@ from transformers import AutoTokenizer, BertTokenizer
 from npukit import wordpiece
 from npukit.errors import UserError
 
-TINY = ROOT / "data" / "tiny"
+TINY = Path(__file__).parents[2] / "data" / "tiny"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 OWN = [
     "The ACTING was Superb, a Café in PARIS", "Ångström und Zürich: Größe, naïve façade, señor, Łódź, Đặng Văn Ngữ",

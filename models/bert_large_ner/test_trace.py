@@ -345,7 +345,8 @@ def with_package(model, folder, name, *flags, fake=FAKE, **more):
 
 
 @pytest.mark.parametrize("name, flags, inputs", [
-    ("torch_aie", ["--device", 1, "--seq_len", 512, "--batch_size", 4], ["[4, 512] torch.int64"] * 3),
+    pytest.param("torch_aie", ["--device", 1, "--seq_len", 512, "--batch_size", 4], ["[4, 512] torch.int64"] * 3,
+                 marks=pytest.mark.long),
     ("mindietorch", ["--seq_len", "64,512", "--soc_version", "Ascend310P1"],
      [["[1, 64] torch.int64"] * 3, ["[1, 512] torch.int64"] * 3])])
 def test_the_package_is_called_as_the_original_calls_it(model, traces, tmp_path, name, flags, inputs):

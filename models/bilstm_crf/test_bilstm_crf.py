@@ -265,6 +265,7 @@ def test_what_does_not_belong_together_is_not_exported(prepared, monkeypatch, fl
     assert not (prepared / "ledger.json").exists()
 
 
+@pytest.mark.long
 def test_random_weights_answer_with_many_classes(prepared):
     ran(prepared, "mkdir random; python $here/pth2onnx.py --checkpoint random --output random/a.onnx --inputs prep_data")
     weights, folder = load_file(prepared / "random" / "weights.safetensors"), prepared / "random"

@@ -154,6 +154,7 @@ def test_a_sample_is_of_different_sentences(count, wanted):
     assert len(set(chosen)) == min(count, wanted) and 0 <= min(chosen) and max(chosen) < count
 
 
+@pytest.mark.long
 def test_a_gear_that_no_sentence_needs_is_exported_as_well(tmp_path):
     call(tmp_path, PREPROCESS + "--word_len 1,2,9 --sample 4")
     call(tmp_path, EXPORT)

@@ -219,8 +219,8 @@ def released(folder, prefix="", config="config.json", old_names=False):
     return net
 
 
-@pytest.mark.parametrize("kind", [{}, {"prefix": "module."}, {"config": "elsewhere/bert_config.json"},
-                                  {"prefix": "module.", "old_names": True}], ids=str)
+@pytest.mark.parametrize("kind", [*(pytest.param(kind, marks=pytest.mark.long) for kind in (
+    {}, {"prefix": "module."}, {"config": "elsewhere/bert_config.json"})), {"prefix": "module.", "old_names": True}], ids=str)
 def test_spanberts_own_release_is_read(fixed, tmp_path, kind):
     net = released(tmp_path / "squad1", **kind)
     call(tmp_path, f"pth2onnx --config_file squad1/{kind.get('config', 'config.json')} --checkpoint squad1/pytorch_model.bin "
@@ -317,7 +317,7 @@ def answered(modified):
 
 
 @pytest.mark.parametrize("tool", ["ais_bench", "msame"])
-@pytest.mark.parametrize("form, bs", [("fixed", 1), ("fixed", 8), ("geared", 8)])
+@pytest.mark.parametrize("form, bs", [*(pytest.param("fixed", bs, marks=pytest.mark.long) for bs in (1, 8)), ("geared", 8)])
 def test_answers_are_pytorchs_whatever_the_tool_the_batch_and_the_gears(fixed, answered, form, bs, tool):
     reference, logits = np.load(fixed / "reference.npy"), answered(form, "cpu", bs, tool)
     assert np.abs(logits - reference).max() <= 1e-4 * max(1, np.abs(reference).max()), "in the order of the corpus"
@@ -374,7 +374,7 @@ def coarse_layer(model):
 FAULTS = [swapped_outputs, swapped_inputs, dropped_segments, coarse_layer]
 
 
-@pytest.mark.parametrize("damage", FAULTS)
+@pytest.mark.parametrize("damage", [FAULTS[0], *(pytest.param(fault, marks=pytest.mark.long) for fault in FAULTS[1:])])
 def test_an_export_that_is_not_the_network_is_caught(copy, monkeypatch, damage):
     whole = bert.export
 

@@ -30,6 +30,7 @@ def conformance(tools: Path, results: Path, cases: str, *more: str) -> tuple[sub
     return done, [json.loads(line) for line in results.read_text().splitlines()]
 
 
+@pytest.mark.long
 def test_every_planted_difference_is_found_and_sorted_and_nothing_else(tmp_path):
     shutil.copytree(STANDIN, tmp_path / "other", ignore=shutil.ignore_patterns("tests", "conformance", "__pycache__"))
     plant(tmp_path / "other")
