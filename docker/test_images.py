@@ -194,6 +194,12 @@ def test_labels_and_no_leftovers(cpu):
     assert printed.splitlines()[0] == "65534" and re.findall(r"^/\S+", printed, re.M) == ["/npukit/data/README.md", "/npukit/data/tiny"]
 
 
+def test_the_image_alone_says_what_it_can_do(cpu):
+    """`docker run npukit-cpu`, the shortest line there is: make's help, with no tool that a small Python image lacks."""
+    printed = run("docker", "run", "--rm", "--network", "none", cpu)
+    assert "every stage of every model, then the table" in printed and "not found" not in printed
+
+
 def test_an_edited_script_rebuilds_in_seconds(checkout, cpu):
     script = checkout / "models/bilstm_crf/postprocess.py"
     before, times = script.read_text(), script.stat()

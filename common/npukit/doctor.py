@@ -30,7 +30,7 @@ CONTROL_NODES = ("davinci_manager", "devmm_svm", "hisi_hdc")
 WHERE = "import importlib.util as u; s = u.find_spec('ais_bench'); print((s.submodule_search_locations or [s.origin])[0] if s else '')"
 MEMORY_GB, DISK_GB = 8, 5  # what the tracing and compiling of BERT-large takes at most; one model's run, full size
 VENV_GB = 3  # .venv is 1.8 GB, and pip unpacks beside it; PyTorch with CUDA is larger
-TOOLS = {"bash": "bash", "make": "make", "git": "git", "flock": "util-linux"}  # what makefiles and scripts call: Debian's package
+TOOLS = {"bash": "bash", "make": "make", "git": "git"}  # what makefiles and scripts call: Debian's package
 INDEX, INDEX_SECONDS = "https://pypi.org/simple/", 3  # pip's own, where nothing names another
 
 

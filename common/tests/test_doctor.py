@@ -38,7 +38,7 @@ class Plant:
         self.file("proc/meminfo", "MemTotal: 64000000 kB\nMemAvailable: 60000000 kB\n")
         self.tool("atc", "")
         self.tool("make", "echo GNU Make 4.3")
-        for name in ("bash", "git", "flock"):
+        for name in ("bash", "git"):
             self.tool(name, "")
         self.file("venv/ready")
         self.python = (3, 11)
@@ -104,11 +104,11 @@ def test_a_laptop_needs_no_npu(tmp_path, monkeypatch):
 
 
 def test_a_machine_without_tools_is_told_their_packages(plant):
-    plant.remove("bin/make", "bin/bash", "bin/git", "bin/flock")
+    plant.remove("bin/make", "bin/bash", "bin/git")
     wrong = [line for line in plant.lines() if line.what == "tools"]
     assert [(line.found, line.mend) for line in wrong] == [
         (f"no {name} on PATH", f"install it: apt-get install {package}")
-        for name, package in (("bash", "bash"), ("make", "make"), ("git", "git"), ("flock", "util-linux"))]
+        for name, package in (("bash", "bash"), ("make", "make"), ("git", "git"))]
 
 
 def test_only_an_environment_that_is_to_be_made_asks_the_index(plant, monkeypatch):
@@ -158,7 +158,7 @@ def test_a_container_with_one_chip_of_several(plant):
 
 FAULTS = {  # how the fault is planted; the line's name and part of it; part of the mend
     "engine down": (lambda p: p.tool("docker", "exit 1"), "engine", "installed and does not answer", "systemctl start docker"),
-    "no flock": (lambda p: p.remove("bin/flock"), "tools", "no flock on PATH", "apt-get install util-linux"),
+    "no git": (lambda p: p.remove("bin/git"), "tools", "no git on PATH", "apt-get install git"),
     "old make": (lambda p: p.tool("make", "echo GNU Make 3.81"), "tools", "GNU Make 3.81", "GNU Make 4 is needed"),
     "another make": (lambda p: p.tool("make", "exit 2"), "tools", "make is not GNU Make", "apt-get install make"),
     "old Python": (lambda p: (p.bare(), setattr(p, "python", (3, 9))), "Python", "3.9", "apt-get install python3.11 python3.11-venv"),
