@@ -19,7 +19,9 @@ chip = $(or $(shell $(if $(STANDIN),PATH=$(root)/common/standin/bin:$$PATH) PYTH
 # What takes a lock of this machine: $(lock) PATH COMMAND. lock.py says more.
 lock := $(PYTHON3) -IS $(root)/common/npukit/lock.py
 
-# All that this project needs of a machine beside make, bash and git; `make doctor` looks closer.
+# All that this project needs of a machine beside bash and git; `make doctor` looks closer.
+$(if $(filter 3.% 4.0 4.1,$(MAKE_VERSION)),$(error this is GNU Make $(MAKE_VERSION); npukit needs 4.2 or newer \
+	(Debian: apt install make; macOS: brew install make, then gmake)))
 ifneq (,$(filter-out help,$(MAKECMDGOALS)))
 $(if $(shell command -v $(PYTHON3)),,$(error there is no $(PYTHON3) on PATH; install Python 3.11 or 3.12 with its venv module \
 	(Debian: apt install python3-venv), or name one with PYTHON3=))

@@ -211,6 +211,37 @@ def test_a_dry_run_installs_nothing(still):
     assert "setup.sh" in still.make("-n", f"VENV={still.root}/none", "all") and not still.path("none").exists()
 
 
+# --- What a machine lacks is named before anything starts ------------------------------------------------------------
+
+
+def test_a_machine_without_python_is_told_so(still):
+    said = still.make("PYTHON3=python9", "all", fails=True)
+    assert "there is no python9 on PATH; install Python 3.11 or 3.12 with its venv module (Debian: apt install python3-venv)" in said
+    assert "npukit" in still.make("PYTHON3=python9", "help"), "the help needs none"
+
+
+@pytest.mark.parametrize("version", ["3.81", "4.1"])
+def test_an_old_make_is_told_so(still, version):
+    assert f"this is GNU Make {version}; npukit needs 4.2 or newer" in still.make(f"MAKE_VERSION={version}", "all", fails=True)
+
+
+PYTHONS = {  # what a python3 does with the line that it is given, and what is said
+    "too old": ("import sys", "npukit needs Python 3.11 or 3.12, and {python} is Python 3.9.2; name another with PYTHON3="),
+    "no venv": ("import ensurepip", "{python} cannot make an environment; install its venv module (Debian: apt install python3-venv)"),
+}
+
+
+@pytest.mark.parametrize("lack", PYTHONS)
+def test_a_python_that_will_not_do_is_told_so(still, tmp_path, lack):
+    line, said = PYTHONS[lack]
+    python = tmp_path / "python3"
+    python.write_text(f"""#!/usr/bin/env bash
+        case "$*" in -V) echo Python 3.9.2 ;; *'{line}'*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac""")
+    python.chmod(0o755)
+    printed = still.make(f"PYTHON3={python}", f"VENV={tmp_path}/venv", "all", fails=True)
+    assert said.format(python=python) in printed and "Error 2" in printed and not (tmp_path / "venv").exists()
+
+
 # --- Pulling the plug, several at once -------------------------------------------------------------------------------
 
 

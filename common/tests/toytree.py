@@ -108,7 +108,7 @@ class Tree:
     def make(self, *arguments: str, fails: bool = False, cwd: Path | None = None, **environment: str) -> str:
         """Run make; return what it printed. It must succeed, or exit with 2 if it `fails`."""
         done = subprocess.run(self.command(*arguments), cwd=cwd or self.root, env=self.environment(**environment), text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=120)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=600)
         assert done.returncode == (2 if fails else 0), done.stdout
         return done.stdout
 
