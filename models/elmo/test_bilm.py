@@ -105,6 +105,11 @@ def test_words_are_spelled_as_allennlp_spells_them(tmp_path):
         assert np.array_equal(characters.batch_to_ids(batch), ids)
 
 
+def apart(ours, theirs) -> float:
+    """Return the largest difference, as a share of the largest component (at least 1): how sums are rounded is the processor's own."""
+    return np.abs(ours - theirs).max() / max(1, np.abs(theirs).max())
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_vectors_and_layers_are_allennlps(name, tmp_path):
     options = VARIANTS[name]
@@ -119,10 +124,10 @@ def test_vectors_and_layers_are_allennlps(name, tmp_path):
     for batch, vectors, layers in zip(ids, theirs[::2], theirs[1::2]):
         with torch.no_grad():
             ours, ours_layers = net(torch.from_numpy(batch)).numpy(), net.activations(torch.from_numpy(batch))
-        assert np.abs(ours - vectors).max() <= EXACT.get(name, 1e-5)
+        assert apart(ours, vectors) <= EXACT.get(name, 1e-5)
         mask = (batch > 0).any(2)
         for layer, with_boundaries in zip(ours_layers, layers, strict=True):
-            assert np.abs(layer.numpy() - with_boundaries[:, 1:-1] * mask[:, :, None]).max() <= EXACT.get(name, 1e-5)
+            assert apart(layer.numpy(), with_boundaries[:, 1:-1] * mask[:, :, None]) <= EXACT.get(name, 1e-5)
 
 
 def test_allennlps_own_graph_is_the_original_recipe(net, tmp_path):
