@@ -3,6 +3,7 @@ import shutil
 import subprocess
 
 import pytest
+from suite import pytest_runtest_setup  # noqa: F401
 
 
 @pytest.fixture

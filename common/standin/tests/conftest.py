@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from suite import pytest_runtest_setup  # noqa: F401
 
 STANDIN = Path(__file__).resolve().parent.parent
 # The library, through which tests read oms back, the helpers beside this file, and graphs.py.
