@@ -150,7 +150,8 @@ doctor: ## what this machine, this container, or with CLUSTER= the site has for 
 
 setup: $(VENV)/ready ## make .venv, as the first use of anything does
 
-parallel := -n auto --maxprocesses 8
+# An image has pytest for conformance and nothing else of the tests' packages.
+parallel := $(if $(NPUKIT_IMAGE),,-n auto --maxprocesses 8)
 test: ## the tests in minutes: no engine, no network, no corpus; it says what it leaves out
 test-all: ## all of them, with what takes long: NPUKIT_DATA=folder has the released corpora
 test-all: export NPUKIT_TEST_ALL = 1
