@@ -239,7 +239,7 @@ def test_a_python_that_will_not_do_is_told_so(still, tmp_path, lack):
         case "$*" in -V) echo Python 3.9.2 ;; *'{line}'*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac""")
     python.chmod(0o755)
     printed = still.make(f"PYTHON3={python}", f"VENV={tmp_path}/venv", "all", fails=True)
-    assert said.format(python=python) in printed and "Error 2" in printed and not (tmp_path / "venv").exists()
+    assert said.format(python=python) in printed and "Error 2" in printed and not (tmp_path / "venv" / "bin").exists()
 
 
 # --- Pulling the plug, several at once -------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from npukit import assets
 from npukit.errors import BadSample, UserError
 
 TINY = HERE.parents[1] / "data" / "tiny" / "bert_large_ner" / "test.txt"
-PLACES = [HERE.parents[1] / "data/conll2003/test.txt", corpora.PLACE / "conll2003/test.txt"]
+PLACES = [place / "conll2003/test.txt" for place in (HERE.parents[1] / "data", corpora.PLACE) if place]
 RELEASED = next(filter(Path.exists, PLACES), None)
 DOCUMENT = "-DOCSTART- -X- -X- O"
 
