@@ -199,7 +199,8 @@ conformance: $(VENV)/ready ## what atc, ais_bench, msame and npu-smi do here, be
 	@mkdir -p $(light) $(OUT_ROOT)/.locks
 	$(if $(own_tools)$(filter not,$(CASES)),,@$(PYTHON) -m npukit idle $(or $(DEVICE),0))
 	@$(tools) $(lock) $(if $(own_tools),--shared $(OUT_ROOT)/.locks/cpu,$(OUT_ROOT)/.locks/npu$(or $(DEVICE),0)) \
-		$(PYTHON) -m pytest -q $(if $(own_tools),$(parallel)) -p no:cacheprovider -c common/pyproject.toml --rootdir . common/standin/conformance --results $(seen) $(if $(CASES),-m '$(CASES)') \
+		$(PYTHON) -m pytest -q $(if $(own_tools),$(parallel)) -p no:cacheprovider -c common/pyproject.toml --rootdir . \
+		common/standin/conformance --results $(seen) $(if $(CASES),-m '$(CASES)') \
 		--soc $(if $(filter cpu,$(SOC)),Ascend310P3,$(SOC)) $(if $(own_tools),--recorded common/standin/facts) $(if $(STRICT),,|| [ $$? = 1 ])
 	@$(PYTHON) -m npukit differences $(seen)
 
