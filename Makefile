@@ -81,15 +81,15 @@ $(jobs): job-%:
 	@$(MAKE) -C models/$* SOC=$(SOC) $(goals)
 
 all: $(jobs) ## every stage of every model, then the table; fails if a gate does
-	@$(PYTHON) -m npukit results $(OUT_ROOT) --judge $(foreach m,$(MODEL),$(foreach n,$(batches),$(folder)/$m/bs$n/postprocess/report.json))
+	@$(PYTHON) -m npuops results $(OUT_ROOT) --judge $(foreach m,$(MODEL),$(foreach n,$(batches),$(folder)/$m/bs$n/postprocess/report.json))
 
 # --- Results ------------------------------------------------------------------
 
 ledger: $(VENV)/ready ## each form of the network, PyTorch to offline model: metric and closeness
-	@$(PYTHON) -m npukit ledger $(foreach m,$(MODEL),$(foreach n,$(batches),$(wildcard $(folder)/$m/bs$n/postprocess/report.json)))
+	@$(PYTHON) -m npuops ledger $(foreach m,$(MODEL),$(foreach n,$(batches),$(wildcard $(folder)/$m/bs$n/postprocess/report.json)))
 
 results: $(VENV)/ready ## the table of every report there is
-	@$(PYTHON) -m npukit results $(OUT_ROOT)
+	@$(PYTHON) -m npuops results $(OUT_ROOT)
 
 endif
 
@@ -100,7 +100,7 @@ endif
 export MIRROR DEST
 manifests = $(or $(wildcard $(MODEL:%=models/%/assets.toml)),$(error no assets.toml for MODEL='$(MODEL)'))
 BUNDLE ?= $(OUT_ROOT)/npukit-$(subst $(space),-,$(strip $(MODEL)))-$(PROFILE).tar
-assets = $(PYTHON) -m npukit $@ --data '$(DATA)' --profile $(PROFILE)
+assets = $(PYTHON) -m npuops $@ --data '$(DATA)' --profile $(PROFILE)
 fetch: $(VENV)/ready ## bring the released corpora to data/, by digest; with PROFILE=released the weights too
 	@$(assets) $(if $(LOCAL),--local '$(LOCAL)') --accept '$(ACCEPT)' $(manifests)
 
@@ -114,10 +114,10 @@ unbundle: $(VENV)/ready ## what a tarball holds to its place in data/
 	@$(assets) --bundle '$(BUNDLE)' $(manifests)
 
 publish: $(VENV)/ready ## a run's report, predictions, logs, .om files to DEST=s3://bucket/prefix, or a folder
-	@$(PYTHON) -m npukit publish $(foreach m,$(MODEL),$(foreach n,$(batches),$(wildcard $(folder)/$m/bs$n)))
+	@$(PYTHON) -m npuops publish $(foreach m,$(MODEL),$(foreach n,$(batches),$(wildcard $(folder)/$m/bs$n)))
 
 verify-published: $(VENV)/ready ## read what is at DEST= back and verify it
-	@$(PYTHON) -m npukit verify-published
+	@$(PYTHON) -m npuops verify-published
 
 # --- Cluster -------------------------------------------------------------------
 
@@ -139,14 +139,14 @@ jobs: ## how the newest submission is, or SUBMISSION=
 collect: ## its reports and their table; fails if one is missing or fails
 cancel: ## end its jobs and no others
 $(cluster): $(VENV)/ready
-	@$(PYTHON) -m npukit cluster $@
+	@$(PYTHON) -m npuops cluster $@
 	@$(if $(filter plan,$@),$(foreach m,$(MODEL),$(MAKE) -C models/$m SOC=$(SOC) fusions;))
 
 # --- The environment and the tests, on this machine ---------------------------
 
 .PHONY: setup doctor test test-all bench lint lint-images
 doctor: ## what this machine, this container, or with CLUSTER= the site has for a job, and how to mend what it lacks
-	@OUT_ROOT=$(OUT_ROOT) $(PYTHON3) -m npukit $(if $(CLUSTER),cluster check,doctor)
+	@OUT_ROOT=$(OUT_ROOT) $(PYTHON3) -m npuops $(if $(CLUSTER),cluster check,doctor)
 
 setup: $(VENV)/ready ## make .venv, as the first use of anything does
 
@@ -197,22 +197,22 @@ tools = $(if $(own_tools),,ATC_PATH='$(subst $(VENV)/bin:,,$(PATH))' $(if $(filt
 .PHONY: conformance first-light facts
 conformance: $(VENV)/ready ## what atc, ais_bench, msame and npu-smi do here, beside what is known of them
 	@mkdir -p $(light) $(OUT_ROOT)/.locks
-	$(if $(own_tools)$(filter not,$(CASES)),,@$(PYTHON) -m npukit idle $(or $(DEVICE),0))
+	$(if $(own_tools)$(filter not,$(CASES)),,@$(PYTHON) -m npuops idle $(or $(DEVICE),0))
 	@$(tools) $(lock) $(if $(own_tools),--shared $(OUT_ROOT)/.locks/cpu,$(OUT_ROOT)/.locks/npu$(or $(DEVICE),0)) \
 		$(PYTHON) -m pytest -q $(if $(own_tools),$(parallel)) -p no:cacheprovider -c common/pyproject.toml --rootdir . \
 		common/standin/conformance --results $(seen) $(if $(CASES),-m '$(CASES)') \
 		--soc $(if $(filter cpu,$(SOC)),Ascend310P3,$(SOC)) $(if $(own_tools),--recorded common/standin/facts) $(if $(STRICT),,|| [ $$? = 1 ])
-	@$(PYTHON) -m npukit differences $(seen)
+	@$(PYTHON) -m npuops differences $(seen)
 
 first-light: $(VENV)/ready ## a chip's first hour: doctor, conformance, every model, and a tarball to send home
 	$(if $(filter cpu,$(SOC)),$(error first-light is about a chip: SOC=auto asks npu-smi for it; with STANDIN=1 the stand-in answers in its place))
-	@$(PYTHON) -m npukit first-light --root $(root) --out $(OUT_ROOT) --soc $(SOC) $(if $(STANDIN),--standin) --models $(MODEL) \
+	@$(PYTHON) -m npuops first-light --root $(root) --out $(OUT_ROOT) --soc $(SOC) $(if $(STANDIN),--standin) --models $(MODEL) \
 		--batches $(if $(filter file,$(origin BS)),1 8,$(BS)) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) \
 		--device $(or $(DEVICE),0) --minutes $(MINUTES)
 
 facts: $(VENV)/ready ## first-light's tarball FROM= -> recorded cases and costs of lengths in this tree
 	$(if $(FROM),,$(error FROM= is the tarball that first-light wrote))
-	@$(PYTHON) -m npukit facts $(FROM) --root $(root)
+	@$(PYTHON) -m npuops facts $(FROM) --root $(root)
 
 # --- Help ---------------------------------------------------------------------
 

@@ -153,7 +153,7 @@ def planted(place: Path, booking: bool = True) -> Tree:
     tree = Tree(place / "checkout")
     tree.plant()
     if booking:
-        tree.edit("common/npukit/cluster/plan.py", 'return variables["SOC"] != "cpu" and not variables["STANDIN"]', "return True")
+        tree.edit("common/npuops/cluster/plan.py", 'return variables["SOC"] != "cpu" and not variables["STANDIN"]', "return True")
     return tree
 
 
@@ -316,7 +316,7 @@ NAMES = ["a'b", 'a"b', "a#b", "$(touch pwned)", "`touch pwned`", "a b; touch pwn
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_one_word_to_slurm(slurm, tmp_path, name):
     """Through a line of #SBATCH and through the shell, as texts.py quotes for both."""
-    from npukit.cluster.texts import quote_shell
+    from npuops.cluster.texts import quote_shell
 
     script = tmp_path / "job.sbatch"
     script.write_text(f"#!/bin/bash\n#SBATCH --comment={quote_shell(name)}\n#SBATCH --output={quote_shell(str(tmp_path / 'out'))}\n"

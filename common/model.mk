@@ -14,8 +14,6 @@
 #   [MODIFY_ONNX] [ATC] [INFER] [PERF]   further flags or arguments of these stages
 #   [ATTENTION]         config.json of its network, where that is a BERT: on a chip, or its twin, SEQ_LENS=auto then chooses among
 #                       multiples of 32, at which ATC fuses attention (npukit.fusions), and `show` says what it fuses
-#   [LIBRARY]           modules of the library that its scripts import beside those that all models' do;
-#                       $(graph_modules) are those of npukit.graph
 #   [a target bench]    the runs that a bench.py compares, below $(bench), and its call
 #   [STAGES_FURTHER]    stages that only this model has; it has their rules behind the include
 #   [POSTPROCESS_READS] what postprocess reads of them, with % for the batch size
@@ -64,7 +62,6 @@ INFER ?=
 PERF ?=
 MODIFY_ONNX ?=
 ATTENTION ?=
-LIBRARY ?=
 POSTPROCESS_READS ?=
 V ?=
 JOB ?=
@@ -161,7 +158,7 @@ alone := $(if $(JOB),,$(lock) $(locks)/$(if $(standin),cpu,npu$(chip_here)))
 on_chip := $(if $(standin),,--chip )
 cann_python := $(if $(standin),,PATH='$(subst $(VENV)/bin:,,$(PATH))')
 Q := $(if $(V),,@)
-stage = $(PYTHON) -m npukit stage --into $1 --versions '$(versions)' --places '$(places)' $(if $(V),--show )$(if $(JOB),--shared )$3-- $(command_$2)
+stage = $(PYTHON) -m npuops stage --into $1 --versions '$(versions)' --places '$(places)' $(if $(V),--show )$(if $(JOB),--shared )$3-- $(command_$2)
 
 ifndef NPUKIT_LOCKED
 
@@ -183,7 +180,7 @@ else
 
 .PHONY: $(STAGES) all reports
 all: reports ## every stage for every batch size in BS, then the table
-	@$(PYTHON) -m npukit results $(OUT_ROOT) --judge $(BS:%=$(OUT)/bs%/postprocess/report.json)
+	@$(PYTHON) -m npuops results $(OUT_ROOT) --judge $(BS:%=$(OUT)/bs%/postprocess/report.json)
 reports: perf postprocess
 preprocess: $(INPUTS)/manifest.json ## the corpus -> the model's inputs
 pth2onnx: $(EXPORT)/$(ONNX) ## weights -> ONNX, proved against PyTorch
@@ -195,9 +192,8 @@ postprocess: $(BS:%=$(OUT)/bs%/postprocess/report.json) ## outputs -> report.jso
 
 # A script's prerequisites: itself, the model's own modules, and the library modules that it imports.
 scripts := preprocess.py pth2onnx.py modify_onnx.py postprocess.py train.py bench.py export_trace_model.py run_torch_aie.py onnx_infer.py ais_infer.py
-graph_modules = $(patsubst $(root)/common/npukit/%.py,%,$(wildcard $(root)/common/npukit/graph/*.py))
 modules := $(addprefix $(CURDIR)/,$(filter-out $(scripts) test_%.py,$(wildcard *.py)))
-script = $(CURDIR)/$1 $(modules) $(patsubst %,$(root)/common/npukit/%.py,errors command files $2 $(LIBRARY))
+script = $(CURDIR)/$1 $(modules) $(wildcard $(root)/common/npukit/*.py $(root)/common/npukit/*/*.py)
 standin_files := $(if $(standin),$(shell find $(root)/common/standin/{bin,standin,aclruntime,ais_bench} -type f -not -name '*.pyc'))
 
 # With `clean` among the goals everything is made after it, with -j too.
@@ -226,7 +222,7 @@ $(OUT)/bs%/perf/log.txt: $(OUT)/bs%/atc/model.om $(standin_files)
 	$(Q)$(alone) $(call stage,$(@D),perf,$(on_chip)--idle $(DEVICE) )
 
 $(OUT)/bs%/postprocess/report.json: $(call script,postprocess.py,samples fidelity ledger metrics performance provenance report) \
-		$(root)/common/npukit/report.schema.json $(wildcard $(CURDIR)/original.json) \
+		$(root)/common/npukit/judge/report.schema.json $(wildcard $(CURDIR)/original.json) \
 		$(OUT)/bs%/infer/outputs_summary.json $(OUT)/bs%/perf/log.txt $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json $(POSTPROCESS_READS)
 	$(Q)$(share) $(call stage,$(@D),postprocess)
 
@@ -269,11 +265,11 @@ show: ## what this model declares
 
 # The lengths as asked for, or as auto has chosen them; else, on a chip, what it will choose among.
 lengths = $(or $(filter-out auto,$(SEQ_LENS)),$(file <$(INPUTS)/seq_lens.txt))
-fusions = $(if $(and $(wildcard $(ATTENTION)),$(or $(lengths),$(filter-out cpu,$(SOC)))),$(PYTHON3) -m npukit fusions $(ATTENTION) \
+fusions = $(if $(and $(wildcard $(ATTENTION)),$(or $(lengths),$(filter-out cpu,$(SOC)))),$(PYTHON3) -m npuops fusions $(ATTENTION) \
 	--model $(model) --batch_sizes $(BS) --lengths '$(subst ','\'',$(lengths))')
 fusions:
 	@$(fusions)
 
 why: ## which prerequisite makes each stage stale
 	@plan=$$(LC_ALL=C $(MAKE) -n --debug=basic NPUKIT_LOCKED=1 SOC=$(SOC) reports); \
-	PYTHONPATH=$(root)/common $(PYTHON3) -m npukit why $(OUT) <<<"$$plan"
+	PYTHONPATH=$(root)/common $(PYTHON3) -m npuops why $(OUT) <<<"$$plan"

@@ -13,11 +13,11 @@ no_digits = $(subst 0,,$(subst 1,,$(subst 2,,$(subst 3,,$(subst 4,,$(subst 5,,$(
 number = $(if $(word 2,$($1))$(call no_digits,$($1))$(if $(strip $($1)),,no),$(error $1='$($1)'; it is a chip's number: 0, 1, ...))
 
 # What SOC=auto stands for, as npu-smi tells it; with STANDIN=1 the stand-in's.
-chip = $(or $(shell $(if $(STANDIN),PATH=$(root)/common/standin/bin:$$PATH) PYTHONPATH=$(root)/common $(PYTHON3) -m npukit soc),\
+chip = $(or $(shell $(if $(STANDIN),PATH=$(root)/common/standin/bin:$$PATH) PYTHONPATH=$(root)/common $(PYTHON3) -m npuops soc),\
 	$(error SOC=auto found no chip; name one, or SOC=cpu))
 
 # What takes a lock of this machine: $(lock) PATH COMMAND. lock.py says more.
-lock := $(PYTHON3) -IS $(root)/common/npukit/lock.py
+lock := $(PYTHON3) -IS $(root)/common/npuops/lock.py
 
 # All that this project needs of a machine beside bash and git; `make doctor` looks closer.
 $(if $(filter 3.% 4.0 4.1,$(MAKE_VERSION)),$(error this is GNU Make $(MAKE_VERSION); npukit needs 4.2 or newer \

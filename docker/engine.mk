@@ -100,7 +100,7 @@ chip_flags = $(if $(ASCEND_RUNTIME),--runtime $(ASCEND_RUNTIME) -e ASCEND_VISIBL
 
 # A lock is a folder, for anybody can lock a folder that somebody else has made. The host sees who else is on the chip.
 chip_lock = /tmp/npukit-davinci$1
-idle = $(if $(filter perf,$(measured)),$(if $(shell command -v npu-smi),$(PYTHON3) -m npukit idle $1))
+idle = $(if $(filter perf,$(measured)),$(if $(shell command -v npu-smi),$(PYTHON3) -m npuops idle $1))
 
 .PHONY: $(chip_jobs)
 before:

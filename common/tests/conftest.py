@@ -3,6 +3,7 @@ import shutil
 import subprocess
 
 import pytest
+from runs import make_run  # noqa: F401
 from suite import pytest_runtest_setup  # noqa: F401
 
 

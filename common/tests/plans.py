@@ -1,6 +1,6 @@
 """Plans without a checkout: two models, where the site says as much as it can."""
-from npukit.cluster import plan as plans
-from npukit.cluster.site import KubernetesSite, Site, SlurmSite
+from npuops.cluster import plan as plans
+from npuops.cluster.site import KubernetesSite, Site, SlurmSite
 
 SLURM = SlurmSite(partition="cpu", npu_partition="npu", account="nlp", qos="long", modules=["cann/9.0", "python"])
 KUBERNETES = KubernetesSite(namespace="nlp", data_claim="corpora", host_paths=["/usr/local/Ascend/driver", "/usr/local/dcmi"])

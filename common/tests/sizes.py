@@ -4,8 +4,8 @@ from pathlib import Path
 import torch
 import transformers
 
-from npukit import report
 from npukit.files import read_json
+from npukit.judge import report
 
 
 def stands_beside(model: Path, parameters: int) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from toytree import LATER, ROOT, Tree, folders
 
 CHIP = "SOC=Ascend310P3"
-LOCK = ROOT / "common" / "npukit" / "lock.py"
+LOCK = ROOT / "common" / "npuops" / "lock.py"
 FOUR = "NODES=/dev/davinci0 /dev/davinci1 /dev/davinci2 /dev/davinci3"
 
 

@@ -66,8 +66,8 @@ def reports(root: Path, *models: str) -> dict[str, dict]:
 
 
 def test_the_library_is_the_checkouts_own(tree):
-    tree.edit("common/npukit/samples.py", "def read_inputs", "def read_no_inputs")
-    assert f"cannot import name 'read_inputs' from 'npukit.samples' ({tree.root}/" in tree.make("pth2onnx", fails=True)
+    tree.edit("common/npukit/corpus/samples.py", "def read_inputs", "def read_no_inputs")
+    assert f"cannot import name 'read_inputs' from 'npukit.corpus.samples' ({tree.root}/" in tree.make("pth2onnx", fails=True)
 
 
 # --- A second make runs nothing; a changed prerequisite its stage and the later ones ---------------------------------
@@ -160,7 +160,7 @@ def expect_stale(tree: Tree, stale: list[str], *given: str, reason: str = "") ->
 RUNS = [("touch data/tiny/toy/numbers.txt", [], STAGES),
         ("rm models/toy/modify_onnx.py", [], LATER["atc"]), ("true", ['ATC_FLAGS="--log=info" --out_nodes=\'\''], LATER["atc"]),
         ("touch models/toy/infer.sh", [], LATER["infer"]), ("true", ["LOOP=7"], LATER["perf"]),
-        ("sed -i 's/--labels/  &/' models/toy/Makefile; touch common/npukit/report.py", [], LATER["postprocess"])]
+        ("sed -i 's/--labels/  &/' models/toy/Makefile; touch common/npukit/judge/report.py", [], LATER["postprocess"])]
 
 
 @pytest.mark.parametrize("change, given, stale", [*(pytest.param(*run, marks=pytest.mark.long) for run in RUNS[:-1]), RUNS[-1]],
@@ -275,7 +275,7 @@ def test_parallel_reports_are_the_serial_ones_and_timings_are_taken_alone(tree, 
     tree.make(BOTH, "BS=all", "-j4", "all")
     assert reports(tree.root, "toy", "toy2") == reports(built[1], "toy", "toy2")
     spans = [(float(begin), float(end), Path(place).name) for begin, end, place in
-             re.findall(r"^(\S+) (\S+) -m npukit stage --into (\S+)", tree.path("spans").read_text(), re.M)]
+             re.findall(r"^(\S+) (\S+) -m npuops stage --into (\S+)", tree.path("spans").read_text(), re.M)]
     assert len(spans) == 17 + 14
     together = [{one[2], other[2]} for one in spans for other in spans if one < other and other[0] < one[1]]
     assert together, "nothing ran in parallel"
@@ -383,8 +383,8 @@ def test_a_checkout_below_a_name_with_blanks_is_answered(tree, tmp_path, place):
 
 
 def test_a_missing_library_module_is_named(tree):
-    tree.path("common/npukit/metrics.py").unlink()
-    answer_only(tree, f"No rule to make target '{tree.path('common/npukit/metrics.py')}'", "pth2onnx")
+    tree.path("common/npukit/judge/metrics.py").unlink()
+    answer_only(tree, f"No rule to make target '{tree.path('common/npukit/judge/metrics.py')}'", "pth2onnx")
 
 
 def test_why_answers_as_well(still):

@@ -45,7 +45,7 @@ class Tree:
         self.path("docker").mkdir()
         for path in (ROOT / "Makefile", ROOT / "docker" / "engine.mk", *filter(Path.is_file, ROOT.glob("common/*"))):
             shutil.copy2(path, self.path(path.relative_to(ROOT)))
-        for name in ("npukit", "standin"):
+        for name in ("npukit", "npuops", "standin"):
             shutil.copytree(ROOT / "common" / name, self.root / "common" / name, ignore=SKIP)
         for model in ("toy", "toy2"):
             shutil.copytree(TOY, self.root / "models" / model, ignore=SKIP)
@@ -161,7 +161,7 @@ def ran(printed: str) -> set[str]:
 
 def planned(printed: str) -> set[str]:
     """Return the stages that `make -n` would run."""
-    return set(re.findall(r"npukit stage --into \S+/out/\w[^/]*/\w+/(\S+) ", printed))
+    return set(re.findall(r"npuops stage --into \S+/out/\w[^/]*/\w+/(\S+) ", printed))
 
 
 def explained(printed: str) -> dict[str, str]:

@@ -10,7 +10,8 @@ Source  ModelZoo-PyTorch ad818b5, ACL_PyTorch/built-in/nlp/Bert_Base_Cased_SST2/
         MagicONNX's BertBigKernelOptimizer; the passes are npukit.graph's own
 """
 import sst2
-from npukit import command, graph, surgery
+from npukit import command, graph
+from npukit.nets import surgery
 
 PASSES = [graph.clamp_mask, graph.additive_mask, graph.big_kernel, graph.int32_constants]
 

@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import sst2
-from npukit import command, files, ragged, report
+from npukit import command, files
+from npukit.corpus import ragged
+from npukit.corpus.samples import load
 from npukit.errors import UserError
-from npukit.samples import load
+from npukit.judge import report
 
 
 def main() -> None:

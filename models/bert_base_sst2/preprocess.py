@@ -5,7 +5,7 @@ README, "Prepare the data", step 2. Nothing is ever cut: a sentence longer than 
 
 Reads   --text_file       dev.tsv: a header, then sentence, tab, label
         --tokenizer_path  a Hugging Face directory: vocab.txt or tokenizer.json, and
-                          tokenizer_config.json; npukit.wordpiece says what of it is honoured
+                          tokenizer_config.json; npukit.corpus.wordpiece says what of it is honoured
 Writes  --save_path, with one length
             input_ids/data_00000000.npy ...        int64 [seq_len], [PAD] behind the sentence
             attention_mask/data_00000000.npy ...   int64 [seq_len]
@@ -24,9 +24,10 @@ from pathlib import Path
 import numpy as np
 
 import sst2
-from npukit import command, files, gears, ragged, wordpiece
+from npukit import command, files
+from npukit.corpus import gears, ragged, wordpiece
+from npukit.corpus.samples import warn_of_unknown
 from npukit.errors import BadSample
-from npukit.samples import warn_of_unknown
 
 
 def main() -> None:

@@ -15,7 +15,9 @@ import argparse
 from pathlib import Path
 
 import sst2
-from npukit import bert, command, files, ragged
+from npukit import command, files
+from npukit.corpus import ragged
+from npukit.nets import bert
 
 
 def main() -> None:

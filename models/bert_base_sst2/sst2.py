@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from npukit import files, ledger
+from npukit import files
+from npukit.corpus.wordpiece import LONGEST
 from npukit.errors import BadSample, UserError
-from npukit.wordpiece import LONGEST
+from npukit.judge import ledger
 
 HEADER = "sentence\tlabel"
 AT_ONCE = 4096  # sentences handed to the tokenizer together: fast, and bounded memory

@@ -23,9 +23,12 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 import sst2
-from npukit import assets, bert, graph, wordpiece
+from npukit import graph
+from npukit.corpus import wordpiece
 from npukit.errors import BadSample, JobFailed, UserError
 from npukit.files import sha256
+from npukit.nets import bert
+from npuops.assets import manifest as assets
 
 SCRIPTS = scripts.Scripts(HERE, "preprocess", "pth2onnx", "modify_onnx", "postprocess")
 call, run, ran = SCRIPTS.call, SCRIPTS.run, SCRIPTS.ran

@@ -16,9 +16,9 @@ sys.path.insert(0, str(HERE))
 from transformers import AutoTokenizer
 
 import sst2
+from npukit.corpus.wordpiece import LONGEST
+from npukit.corpus.wordpiece import load as load_tokenizer
 from npukit.errors import BadSample, UserError
-from npukit.wordpiece import LONGEST
-from npukit.wordpiece import load as load_tokenizer
 from sst2 import HEADER, Sentence, accuracy, encode, read, read_labels
 
 TINY = HERE.parents[1] / "data" / "tiny" / "bert_base_sst2"

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from npukit import bert, wordpiece
+from npukit.corpus import wordpiece
 from npukit.errors import UserError
 from npukit.files import sha256
+from npukit.nets import bert
 
 train = scripts.load(HERE / "train.py")
 

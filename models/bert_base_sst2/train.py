@@ -20,8 +20,9 @@ from safetensors.torch import save_file
 from transformers import BertConfig, BertForSequenceClassification
 
 import sst2
-from npukit import command, files, wordpiece
-from npukit.training import Training
+from npukit import command, files
+from npukit.corpus import wordpiece
+from npukit.nets.training import Training
 
 HIDDEN, LAYERS, HEADS, INNER, DROPOUT = 128, 3, 4, 512, 0.3
 LEARNING_RATE, WEIGHT_DECAY, GRADIENT_NORM = 5e-4, 0.05, 1.0

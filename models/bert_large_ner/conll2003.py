@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from npukit import forms
+from npukit import filetypes as forms
 from npukit.errors import BadSample, UserError
 
 TYPES = ("MISC", "PER", "ORG", "LOC")

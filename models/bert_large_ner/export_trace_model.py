@@ -17,8 +17,9 @@ import torch
 import conll2003
 import recipes
 import trace_archive
-from npukit import bert, command
+from npukit import command
 from npukit.errors import JobFailed
+from npukit.nets import bert
 
 CLOSE = 1e-4  # of the largest logit, at least 1: what fp32 in another order may move
 

@@ -10,7 +10,8 @@ Source  ModelZoo-PyTorch 66ad853, ACL_PyTorch/contrib/nlp/bert_large_NER/fix_onn
         readers and calls MagicONNX's BertBigKernelOptimizer; the passes are npukit.graph's own
 """
 import recipes
-from npukit import command, graph, surgery
+from npukit import command, graph
+from npukit.nets import surgery
 
 PASSES = [graph.clamp_mask, graph.additive_mask, graph.big_kernel]
 

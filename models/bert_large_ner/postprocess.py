@@ -19,9 +19,11 @@ import numpy as np
 
 import recipes
 from conll2003 import TAGS
-from npukit import command, files, ragged, report
+from npukit import command, files
+from npukit.corpus import ragged
+from npukit.corpus.samples import load
 from npukit.errors import UserError
-from npukit.samples import load
+from npukit.judge import report
 
 
 def main() -> None:

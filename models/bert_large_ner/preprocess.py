@@ -5,7 +5,7 @@ README, "Prepare the data", step 2. Nothing is ever cut: recipes.py says how a l
 
 Reads   --input_file           test.txt: four columns a word; conll2003.py has the format
         --model_name_from_hub  a Hugging Face directory: vocab.txt or tokenizer.json, and
-                               tokenizer_config.json; npukit.wordpiece says what of it is honoured
+                               tokenizer_config.json; npukit.corpus.wordpiece says what of it is honoured
 Writes  --save_path, with one length
             input_ids/data_00000000.npy ...       int64 [seq_len], [PAD] behind the sentence
             attention_mask/data_00000000.npy ...  int64 [seq_len]
@@ -26,8 +26,9 @@ import numpy as np
 
 import conll2003
 import recipes
-from npukit import command, files, gears, ragged, wordpiece
-from npukit.samples import warn_of_unknown
+from npukit import command, files
+from npukit.corpus import gears, ragged, wordpiece
+from npukit.corpus.samples import warn_of_unknown
 
 
 def main() -> None:

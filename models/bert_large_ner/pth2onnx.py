@@ -15,7 +15,9 @@ from pathlib import Path
 
 import conll2003
 import recipes
-from npukit import bert, command, files, ragged
+from npukit import command, files
+from npukit.corpus import ragged
+from npukit.nets import bert
 
 
 def main() -> None:

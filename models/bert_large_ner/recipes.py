@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from conll2003 import TAG_ID, TAGS, Sentence, entities, iob2_of
-from npukit import ledger, metrics
+from npukit.corpus.samples import load
 from npukit.errors import BadSample, UserError
-from npukit.samples import load
+from npukit.judge import ledger, metrics
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 METRIC = {"npukit": "f1", "original": "token_accuracy"}  # what each recipe is judged by
@@ -43,7 +43,7 @@ class Samples:
 def encode(path: Path, sentences: list[Sentence], tokenizer, recipe: str, longest: int) -> Samples:
     """Return the samples of a recipe, none longer than `longest`.
 
-    path, tokenizer  the file the sentences come from, for messages; npukit.wordpiece.load's
+    path, tokenizer  the file the sentences come from, for messages; npukit.corpus.wordpiece.load's
     raises           BadSample with file:line for a word of which the tokenizer keeps nothing and, with the original's recipe,
                      for a sentence of more words than `longest`
     """

@@ -21,8 +21,10 @@ import conll2003
 import recipes
 import torch_backends
 import trace_archive
-from npukit import bert, command, files, gears, ragged, wordpiece
+from npukit import command, files
+from npukit.corpus import gears, ragged, wordpiece
 from npukit.errors import UserError
+from npukit.nets import bert
 
 SWAPPED = ("input_ids", "token_type_ids", "attention_mask")  # the original's call: every position is masked
 

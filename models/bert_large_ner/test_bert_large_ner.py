@@ -20,8 +20,10 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 import conll2003
 import recipes
-from npukit import bert, graph, wordpiece
+from npukit import graph
+from npukit.corpus import wordpiece
 from npukit.errors import JobFailed, UserError
+from npukit.nets import bert
 
 SCRIPTS = scripts.Scripts(HERE, "preprocess", "pth2onnx", "modify_onnx", "postprocess", "bench", "bench_corpus")
 call, ran = SCRIPTS.call, SCRIPTS.ran
@@ -265,7 +267,7 @@ def test_a_second_make_runs_nothing_and_another_recipe_everything(made):
     again = make(out, *flags.split(), "ROUTE=torch_aie", "reports")
     assert again.returncode == 0 and " s  /" not in again.stdout
     planned = make(out, *flags.split(), "ROUTE=torch_aie", "RECIPE=npukit" if "original" in flags else "RECIPE=original", "-n", "reports")
-    assert planned.stdout.count("npukit stage --into") == 9
+    assert planned.stdout.count("npuops stage --into") == 9
     alone = make(out, *flags.split(), "-n", "reports")
     assert re.findall(r"--into \S+/(\w+) ", alone.stdout) == ["postprocess"], "the report without the other route"
 

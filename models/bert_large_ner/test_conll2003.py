@@ -13,8 +13,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import conll2003
 from conll2003 import TAGS, TYPES, counts, entities, iob2_of, read
-from npukit import assets
 from npukit.errors import BadSample, UserError
+from npuops.assets import manifest as assets
 
 TINY = HERE.parents[1] / "data" / "tiny" / "bert_large_ner" / "test.txt"
 PLACES = [place / "conll2003/test.txt" for place in (HERE.parents[1] / "data", corpora.PLACE) if place]
@@ -219,7 +219,7 @@ def test_strictly_read_they_begin_with_b(sentence):
 def test_the_generated_corpus_has_the_lengths_of_the_real_one(tmp_path, monkeypatch):
     import scripts
 
-    from npukit import wordpiece
+    from npukit.corpus import wordpiece
 
     bench_corpus = scripts.load(HERE / "bench_corpus.py")
     monkeypatch.setattr(sys, "argv", ["bench_corpus.py", "--sentences", "4000", "--output", str(tmp_path / "c.txt")])

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import recipes
 from conll2003 import TAG_ID, TAGS, TYPES, Sentence, read
-from npukit import wordpiece
+from npukit.corpus import wordpiece
 from npukit.errors import BadSample, UserError
 
 TINY = HERE.parents[1] / "data" / "tiny" / "bert_large_ner"

@@ -18,8 +18,9 @@ import conll2003
 import recipes
 import torch_backends
 import trace_archive
-from npukit import bert, ragged, wordpiece
+from npukit.corpus import ragged, wordpiece
 from npukit.errors import JobFailed, UserError
+from npukit.nets import bert
 
 TINY = HERE.parents[1] / "data" / "tiny" / "bert_large_ner"
 LOWEST = float(np.finfo(np.float32).min)

@@ -10,8 +10,8 @@ import numpy as np
 
 import cluener
 from cluener import TAG_ID, TAGS
-from npukit import ledger, metrics
 from npukit.errors import UserError
+from npukit.judge import ledger, metrics
 
 START, STOP = TAG_ID["<START>"], TAG_ID["<STOP>"]
 

@@ -18,9 +18,10 @@ import numpy as np
 import crf_decode
 from cluener import TAGS, entities
 from crf_decode import predict, read_labels, score, true_tags
-from npukit import command, files, ledger, report
+from npukit import command, files
+from npukit.corpus.samples import load, read_outputs
 from npukit.errors import UserError
-from npukit.samples import load, read_outputs
+from npukit.judge import ledger, report
 
 
 def main() -> None:

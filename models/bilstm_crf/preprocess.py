@@ -19,7 +19,7 @@ import numpy as np
 
 import cluener
 from npukit import command, files
-from npukit.samples import Input, SampleWriter, warn_of_unknown
+from npukit.corpus.samples import Input, SampleWriter, warn_of_unknown
 
 
 def main() -> None:

@@ -23,9 +23,11 @@ from safetensors.torch import load_file, save_file
 
 import crf_decode
 from bilstm_crf import BiLstmCrf, ExportForm
-from npukit import command, files, ledger, random_weights
+from npukit import command, files
+from npukit.corpus.samples import read_inputs
 from npukit.errors import UserError
-from npukit.samples import read_inputs
+from npukit.judge import ledger
+from npukit.nets import random_weights
 
 OPSET = 13
 SHIPPED = Path(__file__).resolve().with_name("weights") / "weights.safetensors"

@@ -26,7 +26,7 @@ from cluener import Sentence, Vocabulary
 from crf_decode import predict, score
 from npukit import command, files
 from npukit.errors import UserError
-from npukit.training import Training
+from npukit.nets.training import Training
 
 MAX_LENGTH = 50  # the longest sentence of the corpus
 DROPOUT = 0.5

@@ -19,9 +19,11 @@ from pathlib import Path
 import numpy as np
 
 import vectors
-from npukit import bench, command, files, ragged
+from npukit import command, files
+from npukit.corpus import ragged
+from npukit.corpus.samples import load
 from npukit.errors import JobFailed, UserError
-from npukit.samples import load
+from npukit.judge import bench
 
 AT_LEAST = {"original": 10.0, "allennlp": 1.3}  # times as fast as these
 SIZES = "16,32,64,128"  # of allennlp's batches; smaller ones are slower by far

@@ -18,8 +18,10 @@ from pathlib import Path
 import numpy as np
 
 import vectors
-from npukit import command, fidelity, files, ragged, report, samples
+from npukit import command, files
+from npukit.corpus import ragged, samples
 from npukit.errors import JobFailed, UserError
+from npukit.judge import fidelity, report
 
 
 def main() -> None:

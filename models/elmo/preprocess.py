@@ -25,9 +25,10 @@ import numpy as np
 
 import characters
 import lm1b
-from npukit import command, files, gears, ragged
+from npukit import command, files
+from npukit.corpus import gears, ragged
+from npukit.corpus.samples import Input, SampleWriter
 from npukit.errors import UserError
-from npukit.samples import Input, SampleWriter
 
 
 def main() -> None:

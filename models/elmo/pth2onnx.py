@@ -26,8 +26,9 @@ import bilm
 import bilm_files
 import vectors
 from characters import CHARACTERS, batch_to_ids
-from npukit import command, fidelity, files, graph, ledger
+from npukit import command, files, graph
 from npukit.errors import JobFailed, UserError
+from npukit.judge import fidelity, ledger
 
 OPSET = 13
 PSEUDO_WORDS = 512  # that random weights are centred on

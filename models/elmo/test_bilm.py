@@ -22,8 +22,9 @@ sys.path.insert(0, str(HERE))
 import bilm
 import bilm_files
 import characters
-from npukit import fidelity, graph
+from npukit import graph
 from npukit.errors import UserError
+from npukit.judge import fidelity
 
 TINY = ROOT / "data" / "tiny" / "elmo"
 ORACLE = Path(os.environ.get("NPUKIT_ORACLE", ROOT / ".oracle"))

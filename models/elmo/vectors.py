@@ -7,9 +7,11 @@ import numpy as np
 import onnxruntime
 
 import characters
-from npukit import fidelity, files, ledger, ragged, samples
+from npukit import files
+from npukit.corpus import ragged, samples
+from npukit.corpus.gears import gear_of
 from npukit.errors import UserError
-from npukit.gears import gear_of
+from npukit.judge import fidelity, ledger
 
 BATCH = 32  # sentences at a time where nothing else decides
 Network = Callable[[int, np.ndarray], np.ndarray]  # (gear, int32 [N, gear, 50]) -> float32 [N, gear, W]

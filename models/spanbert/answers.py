@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import squad
-from npukit import ledger
+from npukit.judge import ledger
 from windows import Corpus, Window
 
 NOTHING = "empty"  # run_squad.py's answer where no span is possible

@@ -15,8 +15,10 @@ from pathlib import Path
 import answers
 import outputs
 import windows
-from npukit import bench, command, ragged
+from npukit import command
+from npukit.corpus import ragged
 from npukit.errors import JobFailed
+from npukit.judge import bench
 
 AT_LEAST = {"fixed": 2.5}  # how many times faster gears have to be
 

@@ -9,7 +9,8 @@ Writes  OUT; with --inputs also simplified.onnx and ledger.json, what both forms
 """
 import answers
 import windows
-from npukit import command, graph, surgery
+from npukit import command, graph
+from npukit.nets import surgery
 
 PASSES = [graph.clamp_mask, graph.additive_mask, graph.big_kernel]
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 
+from npukit.corpus.gears import gear_of
+from npukit.corpus.samples import load
 from npukit.errors import UserError
-from npukit.gears import gear_of
-from npukit.samples import load
 from windows import Corpus
 
 NAMES = ("batch_{:05d}_{}.npy", "{}_output_{}.bin", "{}_{}.bin", "{}_{}.npy")  # infer.sh with ais_bench, msame, ais_bench by hand

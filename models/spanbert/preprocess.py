@@ -5,7 +5,7 @@ README, "Prepare the data". Nothing is ever cut: a question longer than --max_qu
 
 Reads   --dev_file   dev-v1.1.json
         --model      a folder with the tokenizer: vocab.txt or tokenizer.json, and tokenizer_config.json;
-                     npukit.wordpiece says what of it is honoured
+                     npukit.corpus.wordpiece says what of it is honoured
 Writes  --save_path  input_ids.npy segment_ids.npy input_mask.npy   int64 [pieces], all windows behind one another; lengths.npy
                      recipe.json    what the windows were made of, for the stages that ask what the answers score
                      seq_lens.txt   the lengths that the graph is to be compiled for
@@ -18,8 +18,9 @@ import argparse
 from pathlib import Path
 
 import windows
-from npukit import command, files, gears, ragged
-from npukit.samples import warn_of_unknown
+from npukit import command, files
+from npukit.corpus import gears, ragged
+from npukit.corpus.samples import warn_of_unknown
 
 
 def main() -> None:

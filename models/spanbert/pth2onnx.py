@@ -19,8 +19,9 @@ import torch
 
 import answers
 import windows
-from npukit import bert, command, files
+from npukit import command, files
 from npukit.errors import JobFailed, UserError
+from npukit.nets import bert
 
 LEAST_WITHIN = 0.5  # of the logits' standard deviation has to be found within each window
 

@@ -22,8 +22,10 @@ sys.path.insert(0, str(HERE))
 import answers
 import outputs
 import windows
-from npukit import bert, graph, ragged
+from npukit import graph
+from npukit.corpus import ragged
 from npukit.errors import JobFailed, UserError
+from npukit.nets import bert
 from windows import Corpus, Recipe
 
 SCRIPTS = scripts.Scripts(HERE, "preprocess", "pth2onnx", "modify_onnx", "postprocess", "bench", "test/parse")

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import squad
 import windows
-from npukit import ragged
+from npukit.corpus import ragged
 from npukit.errors import BadSample, UserError
 from windows import Corpus, Recipe, Vocabulary
 

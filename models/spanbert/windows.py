@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 import squad
-from npukit import files, ragged, wordpiece
+from npukit import files
+from npukit.corpus import ragged, wordpiece
+from npukit.corpus.wordpiece import LONGEST
 from npukit.errors import BadSample, UserError
-from npukit.wordpiece import LONGEST
 
 WHOLE = {"[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"}  # words that are pieces as they stand
 # The graph's inputs in their order, and the original's folders of them.
@@ -66,7 +67,7 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
 class Vocabulary:
     """Word pieces of words, as the BertTokenizer of SpanBERT makes them: split at punctuation, then the longest pieces first.
 
-    folder  of the tokenizer, see npukit.wordpiece.load; lower is what holds where its files do not say do_lower_case
+    folder  of the tokenizer, see npukit.corpus.wordpiece.load; lower is what holds where its files do not say do_lower_case
     size    of the vocabulary
     raises  UserError for --do_lower_case where the folder says false
     """

@@ -1,7 +1,7 @@
 """The canonical form of a BERT, read strictly: what ATC's fusions AttentionScore, AttentionLnQKV and LayerNorm match.
 
 What is asked for is what the fusion passes ask for, no more: where they leave a choice, any tool's choice is taken,
-also MagicONNX's and msit's. Lengths and sizes are npukit.fusions' matter. No chip has confirmed that this is enough.
+also MagicONNX's and msit's. Lengths and sizes are npukit.nets.fusions' matter. No chip has confirmed that this is enough.
 
 Source  canndev 7d77ce32d054, ops/built-in/fusion_pass/graph_fusion/ai_core, of 2022, today's passes are closed:
         attention_score_fusion_pass.cc, mul_add_fusion_pass.cc, batch_matmul_fusion_pass.cc,

@@ -6,15 +6,15 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
-from npukit import fidelity
 from npukit.errors import JobFailed, UserError
+from npukit.judge import fidelity
 
 BATCH = 32  # samples at a time where the graph leaves it open
 Feeds = dict[str, np.ndarray]
 
 
 def prove(before: Path | ir.Model, after: Path | ir.Model, feeds: Feeds, name: str, inside: np.ndarray | None = None) -> dict:
-    """Return the fidelity of `after` to `before` (npukit.fidelity.compare's dict), both fp32 on ONNX Runtime.
+    """Return the fidelity of `after` to `before` (npukit.judge.fidelity.compare's dict), both fp32 on ONNX Runtime.
 
     feeds   input -> array [N, ...]: N real samples of a length that both graphs take
     name    what was done in between, for the message

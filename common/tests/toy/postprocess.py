@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import toy
 
-from npukit import command, fidelity, files, report
-from npukit.samples import read_outputs
+from npukit import command, files
+from npukit.corpus.samples import read_outputs
+from npukit.judge import fidelity, report
 
 
 def main() -> None:

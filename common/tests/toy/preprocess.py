@@ -5,7 +5,7 @@ import numpy as np
 import toy
 
 from npukit import command, files
-from npukit.samples import Input, SampleWriter
+from npukit.corpus.samples import Input, SampleWriter
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import toy
 from onnx import TensorProto, helper, numpy_helper
 
 from npukit import command, files
-from npukit.samples import read_inputs
+from npukit.corpus.samples import read_inputs
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from npukit import command, files
 from npukit.errors import UserError
-from npukit.performance import pure_inference
+from npukit.judge.performance import pure_inference
 
 # msame writes "time:" for one set of files, "time :" for a folder; of one file there is no time without the first.
 AVERAGE = re.compile(r"^Inference average time(?: without first time)? ?: ([0-9.]+) ms$", re.M)

@@ -1,0 +1,9 @@
+"""npuops: what the makefiles call, python -m npuops <verb>.
+
+lock      a lock of this machine, taken by a command
+locks     a lock that other hosts see
+stage     one stage in a folder of its own; the machine that it needs
+assets    corpora and weights by digest, and results to a store
+cluster   batch jobs on a shared cluster
+light     a chip's first hour
+"""

@@ -1,8 +1,0 @@
-"""What the tests of graph surgery share: small BERTs, exported once a run."""
-import pytest
-from graph.small_berts import Berts
-
-
-@pytest.fixture(scope="session")
-def berts(tmp_path_factory):
-    return Berts(tmp_path_factory.mktemp("berts"))
