@@ -42,10 +42,10 @@ def run_shared(into: Path, command: list[str], versions: str = "", places: dict[
     options  as run takes them
     """
     before = made(into)
-    tell = functools.cache(lambda owner: print(f"waiting for {owner}, which makes {into}", flush=True))  # once for each
+    tell = functools.cache(lambda owner: say(f"waiting for {owner}, which makes {into}"))  # once for each
     with hold(into.parent / ".locks" / into.name, tell):
         if made(into) != before and (into / "command").read_text() == key(command, versions, places):
-            print(f"{'':7}    {into}, made by another job meanwhile", flush=True)
+            say(f"{'':7}    {into}, made by another job meanwhile")
             return
         run(into, command, versions, places, **options)
 
@@ -97,7 +97,13 @@ def in_a_folder(into: Path, command: list[str], key: str, show: bool) -> None:
         verify(new, into)
     shutil.rmtree(into.with_name(f"{into.name}.failed"), ignore_errors=True)
     if not show:
-        print(f"{seconds:7.1f} s  {into}", flush=True)
+        say(f"{seconds:7.1f} s  {into}")
+
+
+def say(line: str) -> None:
+    """Print a line in one write: print() makes two where Python is unbuffered, and stages of several containers print at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def key(command: list[str], versions: str, places: dict[str, str] | None = None) -> str:

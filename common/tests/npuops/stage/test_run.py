@@ -1,6 +1,7 @@
 """One stage: its folder appears if its command succeeds, and not otherwise."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,16 @@ def stage(tmp_path):
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_line_is_one_write(tmp_path):
+    """Containers are unbuffered and several print at once: lines in pieces would meet in the middle. Such a pipe keeps the pieces apart."""
+    read, write = os.pipe2(os.O_DIRECT)
+    command = [sys.executable, "-m", "npuops", "stage", "--into", "out/s", "--", "true"]
+    assert subprocess.run(command, cwd=tmp_path, stdout=write, env=environment(PYTHONUNBUFFERED="1")).returncode == 0
+    os.close(write)
+    assert re.fullmatch(rb" +\d+\.\d s  out/s\n", os.read(read, 4096)) and not os.read(read, 4096)
+    os.close(read)
 
 
 def test_a_stage_that_succeeds(stage, tmp_path):
