@@ -42,8 +42,6 @@ $(if $(filter auto,$(SOC)),$(eval override SOC := $(chip)))
 $(foreach m,$(or $(filter-out $(MODELS),$(MODEL)),$(if $(strip $(MODEL)),,'')),$(error there is no model $m; there are: $(MODELS)))
 
 # A batch size or profile that one of the models does not have is answered before the others have run.
-empty :=
-space := $(empty) $(empty)
 batches_of = $(shell sed -n 's/^BATCHES = //p' models/$1/Makefile)
 $(foreach m,$(MODEL),$(foreach has,$(subst $(space),/,$(call batches_of,$m)),$(foreach n,$(filter-out all $(subst /, ,$(has)),$(BS)),\
 	$(error $m has no batch size $n; it has: $(subst /, ,$(has)), or BS=all))))
@@ -54,12 +52,15 @@ $(foreach m,$(MODEL),$(foreach has,$(subst $(space),/,$(call profiles_of,$m)),$(
 	$(error $m has no profile '$(PROFILE)'; it has: $(subst /, ,$(has))$(if $(those_with),; those that have $(PROFILE): MODEL="$(those_with)")))))
 
 $(call number,DEVICE)
+$(places_checked)
 
-# What a job in a container or on a cluster is told beside MODEL, BS, PROFILE, SOC and STANDIN.
-handed_on := LOOP SEQ_LENS GEARS GEAR_COST SAMPLE QUESTIONS ROUTE RECIPE INFER_TOOL ATC_FLAGS ON_BAD_INPUT V JOB CORPUS CHECKPOINT VOCAB TOKENIZER OPTIONS
+# What a job in a container or on a cluster is told beside MODEL, BS, PROFILE, SOC and STANDIN: what models can be told, but no places.
+KNOBS := MODEL LOCAL MIRROR ACCEPT BUNDLE DEST CLUSTER SITE MAX_NPUS SUBMISSION MINUTES CASES FROM STRICT NAME
+knobs_of_models := $(shell sed -nE 's/^KNOBS \+?= //p' common/*.mk models/*/Makefile)
+handed_on := $(sort $(filter-out PROFILE SOC STANDIN BS DEVICE DATA OUT_ROOT VENV PYTHON3 BESIDE ORACLE,$(knobs_of_models)))
 
 batches = $(if $(filter all,$(BS)),*,$(BS))
-folder = $(OUT_ROOT)/$(SOC)$(if $(filter cpu,$(SOC)),,$(if $(STANDIN),-standin))/$(PROFILE)
+folder = $(chip_folder)/$(PROFILE)
 
 # Sets `engine` where the job runs in a container; the rules between here and `endif` are those for this machine.
 include docker/engine.mk
@@ -77,8 +78,9 @@ train: $(jobs) ## train the weights that are shipped
 why: $(jobs) ## which prerequisite makes each stage stale
 show: $(jobs) ## what a model declares, and where its files lie
 clean: $(jobs) ## remove what the models' stages made
-$(jobs): job-%:
-	@$(MAKE) -C models/$* SOC=$(SOC) $(goals)
+in_make = $(filter-out why show,$(goals))
+$(jobs): job-%: $(if $(in_make),$(VENV)/ready)
+	@$(if $(in_make),mkdir -p $(call model_folder,$*) $(locks); $(call one_make,$*)) $(MAKE) -C models/$* NPUKIT_LOCKED=1 $(found) $(goals)
 
 all: $(jobs) ## every stage of every model, then the table; fails if a gate does
 	@$(PYTHON) -m npuops results $(OUT_ROOT) --judge $(foreach m,$(MODEL),$(foreach n,$(batches),$(folder)/$m/bs$n/postprocess/report.json))
@@ -140,7 +142,7 @@ collect: ## its reports and their table; fails if one is missing or fails
 cancel: ## end its jobs and no others
 $(cluster): $(VENV)/ready
 	@$(PYTHON) -m npuops cluster $@
-	@$(if $(filter plan,$@),$(foreach m,$(MODEL),$(MAKE) -C models/$m SOC=$(SOC) fusions;))
+	@$(if $(filter plan,$@),$(foreach m,$(MODEL),$(MAKE) -C models/$m $(found) fusions;))
 
 # --- The environment and the tests, on this machine ---------------------------
 
@@ -189,7 +191,7 @@ FROM ?=
 # known, nor from what a chip has shown; on a chip the differences are the result.
 own_tools := $(if $(filter cpu,$(SOC))$(STANDIN),1)
 STRICT ?= $(own_tools)
-light = $(OUT_ROOT)/$(SOC)$(if $(filter cpu,$(SOC)),,$(if $(STANDIN),-standin))/first-light
+light = $(chip_folder)/first-light
 seen = $(light)/$(if $(CASES),$(if $(filter not,$(CASES)),tools,device),all).jsonl
 tools = $(if $(own_tools),,ATC_PATH='$(subst $(VENV)/bin:,,$(PATH))' $(if $(filter-out 0,$(DEVICE)),ASCEND_RT_VISIBLE_DEVICES=$(DEVICE))) \
 	PATH=$(VENV)/bin:$(if $(own_tools),$(root)/common/standin/bin:)$$PATH PYTHONPATH=$(if $(own_tools),$(root)/common/standin:)$$PYTHONPATH

@@ -1,6 +1,7 @@
 # model.mk - the stages that every model shares.
 #
-# A model is named after its directory. Its Makefile sets these, then includes this file:
+# A model is named after its directory. Its Makefile states facts and has no recipes; then it includes this file, or lengths.mk,
+# or bert.mk, which include this one. The facts:
 #
 #   SUMMARY             one line for `make help`
 #   PROFILES            the profiles it has, of: tiny random trained released
@@ -12,16 +13,34 @@
 #   PREPROCESS PTH2ONNX POSTPROCESS [TRAIN]   the scripts' flags, as the original spells them
 #   LOOP                repetitions of the pure inference
 #   [MODIFY_ONNX] [ATC] [INFER] [PERF]   further flags or arguments of these stages
-#   [ATTENTION]         config.json of its network, where that is a BERT: on a chip, or its twin, SEQ_LENS=auto then chooses among
-#                       multiples of 32, at which ATC fuses attention (npukit.fusions), and `show` says what it fuses
-#   [a target bench]    the runs that a bench.py compares, below $(bench), and its call
-#   [STAGES_FURTHER]    stages that only this model has; it has their rules behind the include
-#   [POSTPROCESS_READS] what postprocess reads of them, with % for the batch size
+#   [KNOBS]             variables of its own that the caller may set; each has a comment, `# NAME  meaning`, for `make show`
+#   [CHOICES_<knob>]    the words that a knob can be
+#   [FILES]             those knobs that hold the path of a file or folder, which must be there
+#   [ONCE] [EACH]       stages that only this model has, once for all batch sizes or once for each, between export and report:
+#                       each is <stage>.py with the flags FLAGS_<stage>; ALONE lists those that are timed
 #   [MEMORY_GIB_<kind>] what a cluster's prepare, compile, infer or report job needs at full size where it is more than
 #                       docs/site.toml gives: a number, half as much again as the largest memory_gib of its stages' record.json
 #
-# In the flags: $(CORPUS) and $(CHECKPOINT) of the profile, $(INPUTS) and $(EXPORT), the folders of the first two
-# stages, $(N), the batch size at hand, $(RUN), its folder. Relative paths are the stage's own, fresh folder.
+# In the flags: $(CORPUS) and $(CHECKPOINT) of the profile, $(KIND) of the weights, $(INPUTS) and $(EXPORT), the folders of the
+# first two stages, $(N), the batch size at hand, $(RUN), its folder. Relative paths are the stage's own, fresh folder.
+#
+# What the caller may set:
+#
+#   PROFILE       which text and which weights
+#   SOC           cpu, a chip's name such as Ascend310P3, or auto: what npu-smi tells
+#   STANDIN       1: the stand-in in the chip's place
+#   BS            batch sizes, or all
+#   DEVICE        the chip's number
+#   CORPUS        text of your own: a whole path
+#   CHECKPOINT    weights of your own: a whole path
+#   LOOP          repetitions of the pure inference
+#   ATC_FLAGS     further flags for atc
+#   ON_BAD_INPUT  stop at a sample that cannot be read, or skip it
+#   DATA          where corpora and weights lie
+#   OUT_ROOT      where results go
+#   V             1: show each command and all that it prints
+#   JOB           1: a job of a cluster, whose processors and chip are its own
+#   BESIDE        1: one batch size that only infers, beside others on other chips
 #
 # Every stage is one folder, moved into place when its command has succeeded, and one file in it that make looks at:
 #
@@ -43,7 +62,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 $(if $(word 2,$(CURDIR)),$(error the checkout lies in '$(CURDIR)': make cannot work in a path with blanks))
 model := $(notdir $(CURDIR))
 root := $(patsubst %/common/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
-STAGES := preprocess pth2onnx modify_onnx atc infer perf postprocess $(STAGES_FURTHER)
+STAGES := preprocess pth2onnx modify_onnx atc infer perf postprocess $(ONCE) $(EACH)
+KNOBS += PROFILE SOC STANDIN BS DEVICE CORPUS CHECKPOINT LOOP ATC_FLAGS ON_BAD_INPUT DATA OUT_ROOT V JOB BESIDE
 
 # --- What the caller may set --------------------------------------------------
 
@@ -61,8 +81,6 @@ ATC ?=
 INFER ?=
 PERF ?=
 MODIFY_ONNX ?=
-ATTENTION ?=
-POSTPROCESS_READS ?=
 V ?=
 JOB ?=
 
@@ -70,13 +88,7 @@ include $(root)/common/python.mk
 
 # --- Is the request possible? Answered before anything runs -------------------
 
-comma := ,
-empty :=
-space := $(empty) $(empty)
-one_word = $(if $(word 2,$($1)),$(error $1='$($1)': npukit takes no blanks here))
-whole_path = $(if $(filter-out /% random,$($1)),$(error $1='$($1)': give the whole path, from /))
-$(foreach v,DATA OUT_ROOT VENV PROFILE SOC STANDIN,$(call one_word,$v))
-$(foreach v,DATA OUT_ROOT VENV,$(call whole_path,$v))
+$(places_checked)
 $(call number,DEVICE)
 $(foreach v,SUMMARY PROFILES BATCHES ONNX INPUT_DIRS LOOP PREPROCESS PTH2ONNX POSTPROCESS,$(if $(value $v),,$(error \
 	$(CURDIR)/Makefile does not set $v; common/model.mk says what it means)))
@@ -84,7 +96,9 @@ $(if $(filter $(PROFILE),$(PROFILES)),,$(error $(model) has no profile '$(PROFIL
 $(if $(filter all,$(BS)),$(eval override BS := $(BATCHES)))
 $(foreach n,$(or $(filter-out $(BATCHES),$(BS)),$(if $(strip $(BS)),,'')),$(error \
 	$(model) has no batch size $n; it has: $(BATCHES), or BS=all))
-$(if $(filter stop skip,$(ON_BAD_INPUT)),,$(error ON_BAD_INPUT='$(ON_BAD_INPUT)'; it is stop or skip))
+CHOICES_ON_BAD_INPUT = stop skip
+$(foreach v,$(KNOBS),$(if $(CHOICES_$v),$(if $(filter $(CHOICES_$v),$(or $($v),'')),,$(error \
+	$v='$($v)'; it is $(subst $(space), or ,$(CHOICES_$v))))))
 
 $(if $(filter auto,$(SOC)),$(eval override SOC := $(chip)))
 $(if $(filter cpu Ascend%,$(SOC)),,$(error SOC='$(SOC)'; it is cpu, auto or a chip's name such as Ascend310P3))
@@ -98,24 +112,26 @@ $(if $(standin),,$(if $(filter $(STAGES) all reports why,$(MAKECMDGOALS)),$(if $
 
 # --- Names --------------------------------------------------------------------
 
-OUT := $(OUT_ROOT)/$(SOC)$(if $(STANDIN),$(if $(filter cpu,$(SOC)),,-standin))/$(PROFILE)/$(model)
+OUT := $(chip_folder)/$(PROFILE)/$(model)
 INPUTS := $(OUT)/inputs
 EXPORT := $(OUT)/pth2onnx
 RUN = $(OUT)/bs$(N)
 CORPUS ?= $(DATA)/$(CORPUS_$(PROFILE))
 CHECKPOINT ?= $(CHECKPOINT_$(PROFILE))
-# What lengths cost on this chip, if it was measured there (`make facts`); SEQ_LENS=auto weighs them by it.
-GEAR_COST := $(or $(GEAR_COST),$(wildcard $(CURDIR)/costs/$(SOC).json))
-$(foreach v,CORPUS CHECKPOINT VOCAB,$(call whole_path,$v))
+KIND = $(if $(filter random,$(CHECKPOINT)),random,$(if $(filter command environment,$(origin CHECKPOINT)),own,$(or \
+	$(filter trained released,$(PROFILE)),random)))
+$(foreach v,CORPUS CHECKPOINT $(FILES),$(call whole_path,$v))
 
-missing = $(foreach f,$1,$(if $(wildcard $f),,$(error $(f:$(root)/%=%) is missing; $2)))
+missing = $(if $(wildcard $($1)),,$(error $($1:$(root)/%=%) is missing; $2))
+named = it is what $1= names: a file or folder of your own
+fetched = `make$(if $(filter tiny,$(PROFILE)),, PROFILE=$(PROFILE)) MODEL=$(model) fetch` brings what is released
+given = $(filter command environment,$(origin $1))
 ifneq (,$(filter $(STAGES) all reports train,$(MAKECMDGOALS)))
-$(call missing,$(CORPUS),$(if $(filter command environment,$(origin CORPUS)),it is what CORPUS= names: a file or folder of your own,`make \
-	MODEL=$(model) fetch` brings it and `make LOCAL=folder MODEL=$(model) fetch` takes it from a folder))
+$(call missing,CORPUS,$(if $(call given,CORPUS),$(call named,CORPUS),`make MODEL=$(model) fetch` brings it and \
+	`make LOCAL=folder MODEL=$(model) fetch` takes it from a folder))
 endif
 ifneq (,$(filter $(STAGES) all reports,$(MAKECMDGOALS)))
-$(call missing,$(filter-out random,$(CHECKPOINT)) $(VOCAB),it is what CHECKPOINT= or VOCAB= names; \
-	`make PROFILE=$(PROFILE) MODEL=$(model) fetch` brings what is released)
+$(foreach v,$(if $(filter random,$(CHECKPOINT)),,CHECKPOINT) $(FILES),$(call missing,$v,$(if $(call given,$v),$(call named,$v),$(fetched))))
 endif
 
 export PATH := $(VENV)/bin:$(if $(standin),$(root)/common/standin/bin:)$(PATH)
@@ -128,13 +144,14 @@ modify := $(wildcard modify_onnx.py)
 graph = $(if $(modify),$(RUN)/modify_onnx/model.onnx,$(EXPORT)/$(ONNX))
 input_dirs := $(subst $(space),$(comma),$(INPUT_DIRS:%=$(INPUTS)/%))
 
-command_preprocess = $(PYTHON) $(CURDIR)/preprocess.py $(PREPROCESS) $(if $(ATTENTION),$(if $(filter cpu,$(SOC)),,--multiple_of 32))
+command_preprocess = $(PYTHON) $(CURDIR)/preprocess.py $(PREPROCESS)
 command_pth2onnx = $(PYTHON) $(CURDIR)/pth2onnx.py $(PTH2ONNX)
 command_modify_onnx = $(PYTHON) $(CURDIR)/modify_onnx.py $(MODIFY_ONNX)
 command_atc = bash $(CURDIR)/atc.sh $(graph) model $(N) $(SOC) $(ATC) $(ATC_FLAGS)
 command_infer = bash $(CURDIR)/infer.sh $(RUN)/atc/model.om $(input_dirs) outputs $(N) $(DEVICE) $(INFER)
 command_perf = $(PYTHON) -m ais_bench --model $(RUN)/atc/model.om --loop $(LOOP) --device $(DEVICE) $(PERF)
 command_postprocess = $(PYTHON) $(CURDIR)/postprocess.py $(POSTPROCESS) --run $(RUN) --loop $(LOOP) --report report.json
+command = $(or $(command_$1),$(PYTHON) $(CURDIR)/$1.py $(FLAGS_$1))
 
 # What a stage is up to date with, besides files: its command, without the quotes that the shell takes away, and the
 # versions of the tools. Places are left out: a container, where they are others, takes a stage as the host made it.
@@ -143,7 +160,7 @@ cann := $(firstword $(wildcard $(addsuffix /version.cfg,$(ASCEND_TOOLKIT_HOME) /
 versions := $(strip $(file <$(VENV)/ready) $(if $(standin),,$(if $(cann),$(file <$(cann)))))
 places := $(VENV)/=venv/ $(OUT_ROOT)/=out/ $(DATA)/=data/ $(root)/=
 placeless = $(subst $(root)/,,$(subst $(DATA)/,data/,$(subst $(OUT_ROOT)/,out/,$(subst $(VENV)/,venv/,$1))))
-key = $(call placeless,$(strip $(subst ',,$(subst ",,$(command_$1))) | $(versions)))
+key = $(call placeless,$(strip $(subst ',,$(subst ",,$(call command,$1))) | $(versions)))
 
 # Timings are the result. On the stand-in the device is this CPU, so whatever is timed runs alone and everything else
 # shares; on a chip only its own timings exclude each other. A container counts its chips from 0, whichever it was given. In a
@@ -158,25 +175,22 @@ alone := $(if $(JOB),,$(lock) $(locks)/$(if $(standin),cpu,npu$(chip_here)))
 on_chip := $(if $(standin),,--chip )
 cann_python := $(if $(standin),,PATH='$(subst $(VENV)/bin:,,$(PATH))')
 Q := $(if $(V),,@)
-stage = $(PYTHON) -m npuops stage --into $1 --versions '$(versions)' --places '$(places)' $(if $(V),--show )$(if $(JOB),--shared )$3-- $(command_$2)
+stage = $(PYTHON) -m npuops stage --into $(@D) --target $(@F) --versions '$(versions)' --places '$(places)' \
+	$(if $(V),--show )$(if $(JOB),--shared )$2-- $(call command,$1)
 
 ifndef NPUKIT_LOCKED
 
-# --- Outside: the environment, one make a model at a time ---------------------
+# --- One make a model at a time: this file again, under a lock. The front door has taken it already. ---
 
-# BESIDE=1, one batch size that only has to infer, lets others of its kind be at work beside it on other chips.
-taken := another make is at work on $(OUT); let it finish, or stop it
-one_make := $(lock) $(if $(BESIDE),--shared) --now '$(taken)' $(locks)/$(subst /,-,$(OUT:$(OUT_ROOT)/%=%))
-one_make += $(lock) --now '$(taken)' $(locks)/$(subst /,-,$(OUT:$(OUT_ROOT)/%=%))-bs$(firstword $(BS))
 goals := $(filter $(STAGES) all reports train clean,$(MAKECMDGOALS))
 .PHONY: $(STAGES) all reports train clean locked
 $(STAGES) all reports train clean: locked ;
 locked: $(VENV)/ready
-	@mkdir -p $(OUT) $(locks); $(if $(JOB),,$(one_make)) $(MAKE) NPUKIT_LOCKED=1 SOC=$(SOC) $(goals)
+	@mkdir -p $(OUT) $(locks); $(call one_make,$(model)) $(MAKE) NPUKIT_LOCKED=1 $(found) $(goals)
 
 else
 
-# --- Inside: the stages, in the order of the README ---------------------------
+# --- The stages, in the order of the README -----------------------------------
 
 .PHONY: $(STAGES) all reports
 all: reports ## every stage for every batch size in BS, then the table
@@ -190,51 +204,64 @@ infer: $(BS:%=$(OUT)/bs%/infer/outputs_summary.json) ## the corpus through the o
 perf: $(BS:%=$(OUT)/bs%/perf/log.txt) ## pure inference on an idle device, as the original measures
 postprocess: $(BS:%=$(OUT)/bs%/postprocess/report.json) ## outputs -> report.json
 
-# A script's prerequisites: itself, the model's own modules, and the library modules that it imports.
-scripts := preprocess.py pth2onnx.py modify_onnx.py postprocess.py train.py bench.py export_trace_model.py run_torch_aie.py onnx_infer.py ais_infer.py
-modules := $(addprefix $(CURDIR)/,$(filter-out $(scripts) test_%.py,$(wildcard *.py)))
-script = $(CURDIR)/$1 $(modules) $(wildcard $(root)/common/npukit/*.py $(root)/common/npukit/*/*.py)
-standin_files := $(if $(standin),$(shell find $(root)/common/standin/{bin,standin,aclruntime,ais_bench} -type f -not -name '*.pyc'))
+# A stage has three kinds of prerequisites: the stages before it, which stand here; the files that its command read when it last
+# ran, modules among them, which it wrote into its folder itself; and its command, flags and tool versions, further below.
+include $(wildcard $(OUT)/*/reads.mk $(BS:%=$(OUT)/bs%/*/reads.mk))
 
 # With `clean` among the goals everything is made after it, with -j too.
 clean_first := $(filter clean,$(MAKECMDGOALS))
 
-$(INPUTS)/manifest.json: $(call script,preprocess.py,samples) $(CORPUS) $(VOCAB) $(wildcard $(GEAR_COST)) $(clean_first)
-	$(Q)$(share) $(call stage,$(@D),preprocess)
+$(INPUTS)/manifest.json: $(clean_first)
+	$(Q)$(share) $(call stage,preprocess)
 
-$(EXPORT)/$(ONNX): $(call script,pth2onnx.py,samples fidelity ledger metrics random_weights) $(filter-out random,$(CHECKPOINT)) \
-		$(INPUTS)/manifest.json
-	$(Q)$(share) $(call stage,$(@D),pth2onnx)
+$(EXPORT)/$(ONNX): $(INPUTS)/manifest.json
+	$(Q)$(share) $(call stage,pth2onnx)
 
-# The batch size being built: the % of the rule at hand.
-$(OUT)/bs%: N = $*
+# The batch size being built: what the % of the rule at hand begins with.
+$(OUT)/bs%: N = $(firstword $(subst /, ,$*))
 
-$(OUT)/bs%/modify_onnx/model.onnx: $(call script,modify_onnx.py,fidelity ledger) $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json
-	$(Q)$(share) $(call stage,$(@D),modify_onnx)
+$(OUT)/bs%/modify_onnx/model.onnx: $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json
+	$(Q)$(share) $(call stage,modify_onnx)
 
-$(OUT)/bs%/atc/model.om: $(CURDIR)/atc.sh $(if $(modify),$(OUT)/bs%/modify_onnx/model.onnx,$(EXPORT)/$(ONNX)) $(standin_files)
-	$(Q)$(cann_python) $(share) $(call stage,$(@D),atc)
+$(OUT)/bs%/atc/model.om: $(if $(modify),$(OUT)/bs%/modify_onnx/model.onnx,$(EXPORT)/$(ONNX))
+	$(Q)$(cann_python) $(share) $(call stage,atc)
 
-$(OUT)/bs%/infer/outputs_summary.json: $(CURDIR)/infer.sh $(OUT)/bs%/atc/model.om $(INPUTS)/manifest.json $(standin_files)
-	$(Q)$(alone) $(call stage,$(@D),infer,$(on_chip))
+$(OUT)/bs%/infer/outputs_summary.json: $(OUT)/bs%/atc/model.om $(INPUTS)/manifest.json
+	$(Q)$(alone) $(call stage,infer,$(on_chip))
 
-$(OUT)/bs%/perf/log.txt: $(OUT)/bs%/atc/model.om $(standin_files)
-	$(Q)$(alone) $(call stage,$(@D),perf,$(on_chip)--idle $(DEVICE) )
+$(OUT)/bs%/perf/log.txt: $(OUT)/bs%/atc/model.om
+	$(Q)$(alone) $(call stage,perf,$(on_chip)--idle $(DEVICE) )
 
-$(OUT)/bs%/postprocess/report.json: $(call script,postprocess.py,samples fidelity ledger metrics performance provenance report) \
-		$(root)/common/npukit/judge/report.schema.json $(wildcard $(CURDIR)/original.json) \
-		$(OUT)/bs%/infer/outputs_summary.json $(OUT)/bs%/perf/log.txt $(EXPORT)/$(ONNX) $(INPUTS)/manifest.json $(POSTPROCESS_READS)
-	$(Q)$(share) $(call stage,$(@D),postprocess)
+once := $(ONCE:%=$(OUT)/%/record.json)
+$(OUT)/bs%/postprocess/report.json: $(OUT)/bs%/infer/outputs_summary.json $(OUT)/bs%/perf/log.txt $(EXPORT)/$(ONNX) \
+		$(INPUTS)/manifest.json $(once) $(foreach s,$(EACH),$(OUT)/bs%/$s/record.json)
+	$(Q)$(share) $(call stage,postprocess)
 
-# A stage whose command, flags or tool versions differ from those it last ran with is stale. (Make 4.3 strips the last
-# newline of a file that it reads only sometimes, hence the strip.)
+# --- Stages that only this model has ------------------------------------------
+
+alone_or_shared = $(if $(filter $1,$(ALONE)),$(alone),$(share))
+each := $(foreach s,$(EACH),$(BS:%=$(OUT)/bs%/$s/record.json))
+$(ONCE): $(once)
+$(EACH): $(each)
+$(once): $(OUT)/%/record.json: $(EXPORT)/$(ONNX)
+	$(Q)$(call alone_or_shared,$*) $(call stage,$*)
+$(each): $(OUT)/bs%/record.json: $(once) $(INPUTS)/manifest.json
+	$(Q)$(call alone_or_shared,$(notdir $*)) $(call stage,$(notdir $*))
+
+# --- Another command, other flags, other tools --------------------------------
+
+# Make 4.3 strips the last newline of a file that it reads only sometimes, hence the strip. Asked why, it says the key to compare.
+made_by = $(strip $(file <$(dir $2)command))
 differs = $(if $(and $(findstring $1,$2),$(findstring $2,$1)),,yes)
-stale_stage = $(if $(call differs,$(strip $(file <$(dir $2)command)),$(call key,$1)),$2)
+stale_stage = $(if $(why),$(info key $2 $(call key,$1)))$(if $(or $(call differs,$(made_by),$(call key,$1)),$(if \
+	$(wildcard $(dir $2)reads.mk),,yes)),$2)
 .PHONY: changed
 changed: ;
 $(call stale_stage,preprocess,$(INPUTS)/manifest.json) $(call stale_stage,pth2onnx,$(EXPORT)/$(ONNX)) \
-$(foreach N,$(BS),$(call stale_stage,modify_onnx,$(RUN)/modify_onnx/model.onnx) \
+$(foreach s,$(ONCE),$(call stale_stage,$s,$(OUT)/$s/record.json)) \
+$(foreach N,$(BS),$(if $(modify),$(call stale_stage,modify_onnx,$(RUN)/modify_onnx/model.onnx)) \
 	$(call stale_stage,atc,$(RUN)/atc/model.om) $(call stale_stage,infer,$(RUN)/infer/outputs_summary.json) \
+	$(foreach s,$(EACH),$(call stale_stage,$s,$(RUN)/$s/record.json)) \
 	$(call stale_stage,perf,$(RUN)/perf/log.txt) $(call stale_stage,postprocess,$(RUN)/postprocess/report.json)): changed
 
 .PHONY: train
@@ -248,28 +275,39 @@ clean: ## remove what these stages made
 
 endif
 
+
+# --- What a model may have beside its stages ----------------------------------
+
+# A peer whose packages get on with nobody else's lives in an environment of its own, which oracle.sh makes.
+ifneq (,$(wildcard oracle.sh))
+KNOBS += ORACLE
+ORACLE ?= $(root)/.oracle
+.PHONY: oracle
+oracle: $(ORACLE)/ready ## the Python of the peer that this model is compared with; Python 3.11
+$(ORACLE)/ready: oracle.sh oracle.txt
+	bash oracle.sh $(PYTHON3) $(ORACLE)
+endif
+
 # Where a bench.py is called: its runs are made in folders of their own, then timed again, all in one run.
 bench := $(OUT_ROOT)/bench
 
 # --- Help ---------------------------------------------------------------------
 
-.PHONY: help show fusions why
+.PHONY: help show why
 help: ## this text
 	@echo '$(model): $(SUMMARY)'
 	@echo 'make [PROFILE=$(subst $(space),|,$(PROFILES))] [BS="$(BATCHES)"|all] [SOC=cpu|auto|Ascend310P3] [STANDIN=1] [DEVICE=0] [V=1] stage ...'
 	@$(call targets,$(root)/common/model.mk)
 
-show: ## what this model declares
-	@$(foreach v,SUMMARY PROFILES BATCHES ONNX INPUT_DIRS LOOP OUT CORPUS CHECKPOINT,printf '%-12s %s\n' $v '$($v)';)
+# A knob's meaning is its comment in the makefile that has it, the model's own first.
+meaning = $$(sed -n 's/^\# *$1  *//p' Makefile $(root)/common/{bert,lengths,model,python}.mk | head -1)
+came_from = $(if $(filter file undefined override,$(origin $1)),default,$(subst command line,given,$(origin $1)))
+quoted = '$(subst ','\'',$1)'
+show: ## what this model declares, and every variable that can be set: its value, where it came from, what it means
+	@$(foreach v,SUMMARY PROFILES BATCHES ONNX OUT,printf '%-12s %s\n' $v $(call quoted,$($v));)
+	@$(foreach v,$(KNOBS),printf '%-12s %-28s %-11s %s\n' $v $(call quoted,$(or $($v),-)) '$(call came_from,$v)' "$(call meaning,$v)";)
 	@$(fusions)
 
-# The lengths as asked for, or as auto has chosen them; else, on a chip, what it will choose among.
-lengths = $(or $(filter-out auto,$(SEQ_LENS)),$(file <$(INPUTS)/seq_lens.txt))
-fusions = $(if $(and $(wildcard $(ATTENTION)),$(or $(lengths),$(filter-out cpu,$(SOC)))),$(PYTHON3) -m npuops fusions $(ATTENTION) \
-	--model $(model) --batch_sizes $(BS) --lengths '$(subst ','\'',$(lengths))')
-fusions:
-	@$(fusions)
-
-why: ## which prerequisite makes each stage stale
-	@plan=$$(LC_ALL=C $(MAKE) -n --debug=basic NPUKIT_LOCKED=1 SOC=$(SOC) reports); \
+why: ## which file or flag makes each stage stale
+	@plan=$$(LC_ALL=C $(MAKE) -n --debug=basic NPUKIT_LOCKED=1 why=1 $(found) reports); \
 	PYTHONPATH=$(root)/common $(PYTHON3) -m npuops why $(OUT) <<<"$$plan"

@@ -9,6 +9,7 @@
 #
 # Sets `engine`, if a job runs in a container, and then has the rules for all that contained jobs are asked for.
 
+KNOBS := ENGINE IMAGE DEVICES RUN_FLAGS BUILD_FLAGS BASE ARCH PY AIS_BENCH NODES COMMIT ASCEND_RUNTIME
 ENGINE ?=
 IMAGE ?=
 DEVICES ?= $(DEVICE)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def sha256(path: Path) -> str:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def looked_at(*paths: Path) -> None:
+    """Say that what comes out depends on these files, be they there or not, as a stage's prerequisites (npuops.stage.reads).
+
+    Python's own reading is seen without it. This is for what a library opens in C or Rust, and for files whose absence matters.
+    """
+    for path in paths:
+        sys.audit("npukit.looked_at", os.fspath(path))
 
 
 def read_json(path: Path):

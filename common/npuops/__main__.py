@@ -25,6 +25,7 @@ def stage(parser, arguments) -> None:
     from npuops.stage import run as stage
 
     parser.add_argument("--into", type=Path, required=True)
+    parser.add_argument("--target", default="record.json", help="the file in it that make looks at")
     parser.add_argument("--versions", default="", help="of the tools; the stage is stale when they differ")
     parser.add_argument("--places", default="", metavar="'FOLDER=NAME ...'", help="what the places in the command are called in its key")
     parser.add_argument("--chip", action="store_true", help="the command needs a chip")
@@ -36,7 +37,7 @@ def stage(parser, arguments) -> None:
     command = args.command[args.command[:1] == ["--"]:]  # argparse hands the separator on
     run_stage = stage.run_shared if args.shared else stage.run
     places = dict(place.rsplit("=", 1) for place in args.places.split())
-    run_stage(args.into, command, versions=args.versions, places=places, chip=args.chip, idle=args.idle, show=args.show)
+    run_stage(args.into, command, versions=args.versions, places=places, target=args.target, chip=args.chip, idle=args.idle, show=args.show)
 
 
 def results(parser, arguments) -> None:

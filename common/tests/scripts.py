@@ -1,6 +1,7 @@
 """A model's scripts, for its tests, and the environment in which they are called."""
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,14 @@ class Scripts:
         done = self.run(folder, line)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+
+def copied(place: Path) -> Path:
+    """Copy what git tracks, or would, to a folder, with its times; return the folder."""
+    listed = subprocess.run(["git", "-C", COMMON.parent, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                            capture_output=True, check=True).stdout.decode().split("\0")
+    for name in filter(None, listed):
+        if (COMMON.parent / name).exists():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(COMMON.parent / name, place / name)
+    return place

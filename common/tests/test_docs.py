@@ -11,7 +11,6 @@ Anything else in a fence is not a command.
 """
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 from corpora import released_corpora
 from readme import ROOT, Block, blocks
+from scripts import copied
 
 READMES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("models/*/*.md"), *ROOT.glob("common/*/*.md")]
                  if not {"out", ".venv"} & set(path.relative_to(ROOT).parts))
@@ -51,16 +51,6 @@ def fetched(tmp_path_factory) -> Path:
     place = copied(tmp_path_factory.mktemp("fetched") / "npukit")
     done = run("make fetch", place)
     assert done.returncode == 0, done.stdout
-    return place
-
-
-def copied(place: Path) -> Path:
-    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                            capture_output=True, check=True).stdout.decode().split("\0")
-    for name in filter(None, listed):
-        if (ROOT / name).exists():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, place / name)
     return place
 
 

@@ -90,11 +90,12 @@ def test_podman_takes_it_where_docker_has_no_image_and_engine_chooses(tree):
 
 def test_what_was_set_is_handed_on_and_places_are_not(tree):
     value = """--log=info --x='a "b' ;$$HOME"""
-    make(tree, f"ATC_FLAGS={value}", "OTHER=1", "V=1", "DEVICE=3", f"VENV={tree.root}/venv", "atc", LOOP="7", PYTHONPATH="/nowhere")
+    make(tree, f"ATC_FLAGS={value}", "ON_BAD_INPUT=skip", "V=1", "DEVICE=3", f"VENV={tree.root}/venv", "atc",
+         LOOP="7", PYTHONPATH="/nowhere")
     [words] = started(tree)
     handed = dict(word.split("=", 1) for word in words[words.index("make") + 1:] if "=" in word)
-    assert handed == {"MODEL": "toy", "BS": "1", "PROFILE": "tiny", "SOC": "cpu", "STANDIN": "", "V": "1", "OTHER": "1", "LOOP": "7",
-                      "ATC_FLAGS": value.replace("$$", "$")}
+    assert handed == {"MODEL": "toy", "BS": "1", "PROFILE": "tiny", "SOC": "cpu", "STANDIN": "", "V": "1", "ON_BAD_INPUT": "skip",
+                      "LOOP": "7", "ATC_FLAGS": value.replace("$$", "$")}
 
 
 def test_files_of_ones_own_are_there_too(tree):

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -87,21 +88,21 @@ NPUKIT, STANDIN, TOY = "common/npukit", "common/standin", "models/toy"
 PREREQUISITES = [  # what is touched, and the first stage that runs again
     *((f"{TOY}/{stage}.py", stage) for stage in ("preprocess", "pth2onnx", "modify_onnx", "postprocess")),
     (f"{TOY}/atc.sh", "atc"), (f"{TOY}/infer.sh", "infer"), (f"{TOY}/toy.py", "preprocess"),
-    *((f"{NPUKIT}/{module}.py", "preprocess") for module in ("errors", "command", "files", "samples")),
-    *((f"{NPUKIT}/{module}.py", "pth2onnx") for module in ("fidelity", "ledger", "metrics", "random_weights")),
-    *((f"{NPUKIT}/{module}", "postprocess") for module in ("report.py", "performance.py", "provenance.py", "report.schema.json")),
+    *((f"{NPUKIT}/{module}.py", "preprocess") for module in ("__init__", "errors", "command", "files", "corpus/samples")),
+    *((f"{NPUKIT}/judge/{module}", "postprocess") for module in ("report.py", "fidelity.py", "performance.py", "report.schema.json")),
     ("data/tiny/toy/numbers.txt", "preprocess"), (f"{TOY}/vocab.txt", "preprocess"), (f"{TOY}/weights.txt", "pth2onnx"),
     (f"{TOY}/original.json", "postprocess"),
-    *((f"{STANDIN}/{file}", "atc") for file in ("bin/atc", "standin/runtime.py", "standin/atc/operators.txt",
-                                                "ais_bench/__main__.py", "aclruntime/session.py")),
-    *((name, None) for name in (f"{NPUKIT}/stage.py", f"{TOY}/train.py", f"{TOY}/test_toy.py", "models/toy2/atc.sh")),
+    *((f"{STANDIN}/{file}", "atc") for file in ("bin/atc", "standin/om.py", "standin/atc/operators.txt")),
+    *((f"{STANDIN}/{file}", "infer and perf") for file in ("standin/runtime.py", "ais_bench/__main__.py", "aclruntime/session.py")),
+    *((name, None) for name in (f"{NPUKIT}/judge/metrics.py", f"{NPUKIT}/corpus/new.py", "common/npuops/stage/run.py", f"{TOY}/train.py",
+                                f"{TOY}/test_toy.py", "models/toy2/atc.sh")),
 ]
 
 
 @pytest.mark.parametrize("name, first", PREREQUISITES, ids=[name for name, _ in PREREQUISITES])
 def test_a_touched_file_makes_its_stage_and_the_later_ones_stale(still, name, first):
     with still.changed(name):
-        expect_stale(still, LATER.get(first, []), reason=f"{still.path(name)} is newer")
+        expect_stale(still, (LATER | {"infer and perf": STAGES[4:]}).get(first, []), reason=f"{still.path(name)} is newer")
 
 
 OTHERWISE = "its command, flags or tool versions have changed"
@@ -119,11 +120,24 @@ def test_another_flag_makes_its_stages_stale(still, given, stale):
 
 
 def test_what_lengths_cost_on_the_chip_is_part_of_the_inputs(still):
-    still.path(TOY, "costs").mkdir(exist_ok=True)
-    with still.changed(f"{TOY}/costs/cpu.json"):
-        expect_stale(still, STAGES, reason=f"{still.path(TOY, 'costs/cpu.json')} is newer")
-    with still.changed(f"{TOY}/costs/Ascend310P3.json"):
-        expect_stale(still, [])
+    with bert(still) as place:
+        (place / "costs").mkdir()
+        for chip, given in (("cpu", True), ("Ascend310P3", False)):
+            (place / f"costs/{chip}.json").touch()
+            assert (f"--gear_cost {place}/costs/{chip}.json" in still.make("MODEL=toy3", "-n", "preprocess")) == given
+
+
+@contextmanager
+def bert(tree: Tree):
+    """Have a third model, which takes its lengths and its network from bert.mk, to look at with -n."""
+    place = tree.path("models/toy3")
+    shutil.copytree(tree.path(TOY), place)
+    text = (place / "Makefile").read_text().replace("--output .", "--output . $(lengths)").replace("/model.mk", "/bert.mk")
+    (place / "Makefile").write_text("SEQ_LENS ?= 4\nCHECKPOINT ?= $(CURDIR)\n" + text)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place)
 
 
 FACTS = {"PREPROCESS": STAGES, "PTH2ONNX": LATER["pth2onnx"], "MODIFY_ONNX": LATER["modify_onnx"], "INPUT_DIRS": LATER["infer"],
@@ -317,9 +331,11 @@ IMPOSSIBLE = {
     "ON_BAD_INPUT=maybe": "ON_BAD_INPUT='maybe'; it is stop or skip",
     "ENGINE=docker": "docker does not answer, or has no image npukit-cpu: see docker/README.md",
     "PROFILE=released": "data/toy/numbers.txt is missing; `make MODEL=toy fetch` brings it",
-    "PROFILE=trained": "models/toy/trained.txt is missing; it is what CHECKPOINT= or VOCAB= names",
+    "PROFILE=trained": "models/toy/trained.txt is missing; `make PROFILE=trained MODEL=toy fetch` brings what is released",
+    "CHECKPOINT=/no/such": "/no/such is missing; it is what CHECKPOINT= names: a file or folder of your own",
     "CORPUS=/no/such": "/no/such is missing; it is what CORPUS= names: a file or folder of your own",
-    "VOCAB=/no/such": "/no/such is missing; it is what CHECKPOINT= or VOCAB= names",
+    "VOCAB=/no/such": "/no/such is missing; it is what VOCAB= names: a file or folder of your own",
+    "MODLE=toy": "nothing knows MODLE=; `make show MODEL=name` tells what can be set",
     "VOCAB=vocab.txt": "VOCAB='vocab.txt': give the whole path, from /",
     "DEVICE=x1": "DEVICE='x1'; it is a chip's number: 0, 1, ...",
     "DEVICE=0 1": "DEVICE='0 1'; it is a chip's number: 0, 1, ...",
@@ -382,9 +398,10 @@ def test_a_checkout_below_a_name_with_blanks_is_answered(tree, tmp_path, place):
                 cwd=moved.path(place))
 
 
-def test_a_missing_library_module_is_named(tree):
-    tree.path("common/npukit/judge/metrics.py").unlink()
-    answer_only(tree, f"No rule to make target '{tree.path('common/npukit/judge/metrics.py')}'", "pth2onnx")
+def test_a_library_module_that_is_gone_is_named(tree):
+    tree.path("common/npukit/corpus/samples.py").unlink()
+    assert planned(tree.make("-n", "all")) == folders(STAGES)
+    assert "No module named 'npukit.corpus.samples'" in tree.make("pth2onnx", fails=True)
 
 
 def test_why_answers_as_well(still):
@@ -399,16 +416,14 @@ def test_what_needs_no_chip_asks_for_none(still, goal):
 @pytest.mark.parametrize("chip, among", [("SOC=cpu", False), ("SOC=Ascend310P3", True)])
 def test_attention_has_lengths_of_its_own_on_a_chip(still, chip, among):
     """Where a model says that its network has attention; `show` tells what ATC fuses at the lengths, as far as they are known."""
-    config = still.path(TOY) / "config.json"
-    config.write_text('{"num_attention_heads": 12, "hidden_size": 768}')
-    twin = [chip, "STANDIN=1", f"ATTENTION={config}", "BS=4"]
-    assert ("--multiple_of 32" in still.make("-n", *twin, "preprocess", cwd=still.path(TOY))) == among
-    assert "--multiple_of" not in still.make("-n", chip, "STANDIN=1", "preprocess", cwd=still.path(TOY))
-    shown = [still.make(*twin, f"SEQ_LENS={lengths}", "show", cwd=still.path(TOY)) for lengths in ("32 40", "auto")]
-    assert "toy, batch size 4, lengths 32 40: AttentionScore at 32 (length 40, expected a multiple of 32" in shown[0]
-    assert ("toy, batch size 4, auto, of the multiples of 32 up to 512: AttentionScore at all" in shown[1]) == among
-    assert "AttentionScore" not in still.make("SEQ_LENS=32", "show", cwd=still.path(TOY))
-    config.unlink()
+    twin = [chip, "STANDIN=1", "BS=4"]
+    with bert(still) as place:
+        (place / "config.json").write_text('{"num_attention_heads": 12, "hidden_size": 768}')
+        assert ("--multiple_of 32" in still.make("-n", *twin, "preprocess", cwd=place)) == among
+        shown = [still.make(*twin, f"SEQ_LENS={lengths}", "show", cwd=place) for lengths in ("32 40", "auto")]
+    assert "toy3, batch size 4, lengths 32 40: AttentionScore at 32 (length 40, expected a multiple of 32" in shown[0]
+    assert ("toy3, batch size 4, auto, of the multiples of 32 up to 512: AttentionScore at all" in shown[1]) == among
+    assert "AttentionScore" not in still.make(chip, "STANDIN=1", "show", cwd=still.path(TOY)), "a network without attention"
 
 
 def answer_only(tree: Tree, sentence: str, *arguments: str, **options) -> None:

@@ -15,6 +15,7 @@ WINGS = {  # a folder, or the files of one: (what it may import of this project,
     "npukit/graph": ({"npukit", "npukit/graph", "npukit/judge"}, {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "onnxsim"}),
     "npukit/judge": ({"npukit", "npukit/corpus", "npukit/judge"}, {"jsonschema", "numpy"}),
     "npukit/nets": ({"npukit", "npukit/corpus", "npukit/graph", "npukit/judge", "npukit/nets"}, {"numpy", "onnx", "torch", "transformers"}),
+    "npuops/stage/audit": (set(), set()),
     "npuops/stage": ({"npukit", "npuops", "npuops/stage"}, set()),
     "npuops/assets": ({"npukit", "npukit/judge", "npuops", "npuops/assets"}, {"boto3", "botocore", "requests", "urllib3"}),
     "npuops/cluster": ({"npukit", "npukit/judge", "npuops", "npuops/cluster"}, set()),
@@ -63,12 +64,12 @@ def test_the_library_stays_in_its_rooms(wing, path):
     names = imported(path)
     rooms, packages = WINGS[wing]
     if path.name == "__main__.py":  # a command line leads to every room of its house
-        rooms = rooms | {room for other, (known, _) in WINGS.items() if other.split("/")[0] == wing for room in known | {other}}
+        rooms = {room for room in WINGS if wing == "npuops" or room.startswith("npukit")}
     assert wings(names) <= rooms and third_party(names) <= packages
     assert not {name.split(".")[0] for name in names} & {"standin", "ais_bench", "aclruntime"}, "nobody imports the stand-in"
 
 
-@pytest.mark.parametrize("wing", WINGS)
+@pytest.mark.parametrize("wing", [wing for wing in WINGS if (COMMON / wing / "__init__.py").exists()])
 def test_a_wing_lists_its_rooms(wing):
     listed = ast.get_docstring(ast.parse((COMMON / wing / "__init__.py").read_text()))
     rooms = {path.stem for path in (COMMON / wing).glob("*.py")} | {path.parent.name for path in (COMMON / wing).glob("*/__init__.py")}

@@ -66,6 +66,7 @@ def options():
 
 def load(path: Path) -> BiLstmCrf:
     """Return the network with the weights of a safetensors file or of the original's checkpoint."""
+    files.looked_at(path)
     if not path.is_file():
         raise UserError(f"{path} is not there; expected weights.safetensors or the original's best-model.bin")
     try:

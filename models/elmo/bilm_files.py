@@ -63,6 +63,7 @@ def read_options(path: Path) -> dict:
 
 def read_weights(path: Path, options: dict) -> dict[str, np.ndarray]:
     """Return the weights file's data sets, float32, by name; one that is missing, misshapen or not finite is named."""
+    files.looked_at(path)
     if not path.is_file():
         raise UserError(f"{path} is not there; give --weight_file, or --random_weights")
     try:

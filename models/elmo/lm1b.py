@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from npukit.errors import BadSample, UserError
+from npukit.files import looked_at
 
 SHARD = "news.en.heldout-{:05d}-of-00050"
 SHARDS = 50
@@ -21,6 +22,7 @@ def shards(folder: Path, count: int) -> tuple[list[Path], list[str]]:
     if not 1 <= count <= SHARDS:
         raise UserError(f"--file_num is {count}; the held-out part has 1 to {SHARDS} files, numbered from 0")
     paths = [folder / SHARD.format(number) for number in range(count)]
+    looked_at(*paths)
     there = [path for path in paths if path.is_file()]
     if not there:
         raise UserError(f"{folder} holds none of the first {count} shards, {SHARD.format(0)} ...; "

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from npukit.errors import UserError
+from npukit.files import looked_at
 
 LONGEST = 512  # word pieces, the positions that BERT has
 
@@ -43,6 +44,7 @@ def load(folder: Path, flag: str = "--tokenizer_path", lower_case: bool = True):
     raises      UserError, naming file and key, for a folder without a BERT's tokenizer, or that asks for what is not
                 done here
     """
+    looked_at(*(folder / name for name in (LINES, WHOLE, CONFIG, MAP, ADDED)))
     if not (folder / LINES).is_file() and not (folder / WHOLE).is_file():
         raise UserError(f"{folder} holds neither {LINES} nor {WHOLE}; {flag} is a Hugging Face directory")
     files = {name: read(folder / name) for name in (WHOLE, CONFIG, MAP, ADDED)}

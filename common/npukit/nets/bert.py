@@ -13,6 +13,7 @@ import transformers
 
 from npukit.corpus.ragged import by_length
 from npukit.errors import UserError
+from npukit.files import looked_at
 from npukit.graph.proof import session_of
 from npukit.judge import ledger
 from npukit.nets import random_weights
@@ -107,7 +108,9 @@ def read_config(path: Path) -> dict:
 def weights_file(folder: Path) -> Path:
     """Return the file of the weights in a Hugging Face directory; where that file is given, itself."""
     for name in WEIGHTS:
-        if (place := folder if folder.name == name else folder / name).is_file():
+        place = folder if folder.name == name else folder / name
+        looked_at(place)
+        if place.is_file():
             return place
     raise UserError(f"{folder} holds neither {' nor '.join(WEIGHTS)}")
 

@@ -6,6 +6,7 @@ The folder then also holds
     log.txt      what the command printed
     record.json  the command, when it began, how many seconds it took, how much memory its largest process held
     command      command line and tool versions, as common/model.mk compares them with those of the day
+    reads.mk     the files that the command read, as prerequisites of the stage; common/model.mk includes it
 A killed stage leaves a hidden folder that the next run removes; a failed one leaves <folder>.failed to look into.
 """
 import contextlib
@@ -27,12 +28,13 @@ from pathlib import Path
 from npukit.errors import JobFailed, Unavailable, UserError
 from npukit.files import sha256
 from npuops.locks import hold
+from npuops.stage import reads
 from npuops.stage.device import require_idle, require_node
 
 # The device or its driver is gone or taken, whatever the tool at hand calls it (ascend_toolchain: dcmi, ACL runtime).
 INFRASTRUCTURE = re.compile(r"-8005\b|\b107001\b|\b507033\b|\b507899\b|dcmi module initialize failed|acl open device \d+ failed")
 FULL = re.compile(r"No space left on device|Disk quota exceeded")
-OWN = {"log.txt", "record.json", "command", "outputs_summary.json"}  # files that tell of one run and its times
+OWN = {"log.txt", "record.json", "command", "reads.mk", "outputs_summary.json"}  # files that tell of one run and its times
 TAIL = 15  # lines of a failed command's output that are shown where the rest is not
 
 
@@ -50,10 +52,11 @@ def run_shared(into: Path, command: list[str], versions: str = "", places: dict[
         run(into, command, versions, places, **options)
 
 
-def run(into: Path, command: list[str], versions: str = "", places: dict[str, str] | None = None, chip: bool = False,
-        idle: int | None = None, show: bool = False) -> None:
+def run(into: Path, command: list[str], versions: str = "", places: dict[str, str] | None = None, target: str = "record.json",
+        chip: bool = False, idle: int | None = None, show: bool = False) -> None:
     """Run the command in a folder of its own and move the folder to `into` if it exits with 0.
 
+    target    the file in the folder that make looks at
     versions  of the tools: with others the stage is stale
     places    folders and what they are called in `command`, so that a container and its host, where they differ, agree
     chip      the command needs a chip: a device node that this user may open
@@ -67,30 +70,35 @@ def run(into: Path, command: list[str], versions: str = "", places: dict[str, st
     if idle is not None:
         require_idle(idle)
     try:
-        in_a_folder(into, command, key(command, versions, places), show)
+        in_a_folder(into, command, key(command, versions, places), places or {}, target, show)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(f"the disk of {into} is full ({error.strerror}); free some space and run make again") from None
 
 
-def in_a_folder(into: Path, command: list[str], key: str, show: bool) -> None:
+def in_a_folder(into: Path, command: list[str], key: str, places: dict[str, str], target: str, show: bool) -> None:
     """Run the command in a hidden folder beside `into`; the folder takes that name, or <into>.failed."""
     into.parent.mkdir(parents=True, exist_ok=True)
-    for left in into.parent.glob(f".{into.name}.*.new"):
-        shutil.rmtree(left)
+    for left in into.parent.glob(f".{into.name}.*.new*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     new = into.with_name(f".{into.name}.{os.getpid()}.new")
     new.mkdir()
     before = made(into)
     started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
-    status = watch(command, new, show)
+    notes = new.with_name(f"{new.name}.notes").absolute()  # beside the folder: a command may empty its own
+    status = watch(command, new, show, reads.environment(notes))
     seconds = time.monotonic() - began
     if status != 0:
+        notes.unlink(missing_ok=True)
         blame(status, publish(new, into.with_name(f"{into.name}.failed")), show)
     record = {"command": shlex.join(command), "started": started.isoformat(timespec="seconds"), "seconds": seconds,
               "memory_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2)}  # Linux counts in KiB
     (new / "record.json").write_text(json.dumps(record, indent=1) + "\n")
     (new / "command").write_text(key)
+    reads.write(notes, command, into.absolute() / target, places, new)
+    if (new / target).exists():  # as old as its beginning: what is edited while a stage runs makes it stale
+        os.utime(new / target, (started.timestamp(),) * 2)
     if made(into) == before:
         publish(new, into)
     else:  # whoever held the lock was taken for dead and was not
@@ -124,15 +132,16 @@ def made(into: Path) -> tuple[int, int] | None:
     return stat.st_ino, stat.st_mtime_ns
 
 
-def watch(command: list[str], folder: Path, show: bool) -> int:
-    """Run the command in the folder and keep what it prints in log.txt; return its exit status, -signal if killed.
+def watch(command: list[str], folder: Path, show: bool, environment: dict[str, str] | None = None) -> int:
+    """Run the command in the folder, with this environment or our own, and keep what it prints in log.txt.
 
-    One that was told to end has not done its work, though it may end with 0. Where stderr is a terminal the command has it, so
-    that its progress bar can be seen.
+    Return its exit status, -signal if killed. One that was told to end has not done its work, though it may end with 0. Where
+    stderr is a terminal the command has it, so that its progress bar can be seen.
     """
     terminal = sys.stderr.isatty()
     try:
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=None if terminal else subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE,
+                                   stderr=None if terminal else subprocess.STDOUT)
     except OSError as error:
         raise JobFailed(f"{command[0]} cannot be started: {error.strerror}") from None
     caught = []

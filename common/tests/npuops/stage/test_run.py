@@ -40,12 +40,19 @@ def test_a_line_is_one_write(tmp_path):
     os.close(read)
 
 
+def test_what_is_edited_while_a_stage_runs_makes_it_stale(stage, tmp_path):
+    given = tmp_path / "given"
+    given.touch()
+    assert stage(f"cat {given}; sleep 0.1; echo edited >{given}; echo made >file", "--target", "file").returncode == 0
+    assert given.stat().st_mtime > (tmp_path / "out/s/file").stat().st_mtime
+
+
 def test_a_stage_that_succeeds(stage, tmp_path):
     done = stage("echo hello; echo what >&2; echo made >file", "--versions", "1c 2d")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "out" / "s"
     assert names(tmp_path / "out") == ["s"]
-    assert names(folder) == ["command", "file", "log.txt", "record.json"]
+    assert names(folder) == ["command", "file", "log.txt", "reads.mk", "record.json"]
     assert sorted((folder / "log.txt").read_text().split()) == ["hello", "what"]
     record = json.loads((folder / "record.json").read_text())
     assert record["seconds"] > 0 and record["command"].startswith("bash -c 'echo hello")

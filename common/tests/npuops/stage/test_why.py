@@ -1,5 +1,6 @@
 """Why a stage is stale, from what make itself says."""
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -14,16 +15,18 @@ MAKEFILE = """
 	touch $@
 {out}/a: corpus
 	touch $@
+corpus:
 .PHONY: changed
 changed: ;
 """
 
 
 @pytest.fixture
-def plan(tmp_path):
+def plan(tmp_path, monkeypatch):
     """Return a function that lays out three stages and returns {stage: why make would run it}."""
     out = tmp_path / "out"
-    out.mkdir()
+    out.mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path)  # names are relative to here
 
     def ask(extra="", **times):
         (tmp_path / "Makefile").write_text(MAKEFILE.format(out=out) + extra.format(out=out))
@@ -33,7 +36,8 @@ def plan(tmp_path):
             os.utime(path, (when, when)) if when else path.unlink()
         done = subprocess.run(["make", "-n", "--debug=basic", f"{out}/c"], cwd=tmp_path, capture_output=True, text=True,
                               env={**os.environ, "LC_ALL": "C"}, check=True)
-        lines = [line.replace(f"{out}/", "").split(": ", 1) for line in reasons(done.stdout.splitlines(), out)]
+        said = [re.sub(r"1970-01-01 \d\d:\d\d:0?(\d+)", r"\1", line) for line in reasons(done.stdout.splitlines(), out)]
+        lines = [line.replace(f"{out}/", "").split(": ", 1) for line in said]
         return {Path(target).name: reason for target, reason in lines}
 
     return ask
@@ -44,18 +48,30 @@ def test_nothing_is_stale(plan):
 
 
 @pytest.mark.parametrize("times, expected", [
-    ({"corpus": 9}, {"a": "corpus is newer", "b": "a is newer", "c": "b is newer"}),
-    ({"script.py": 9}, {"b": "script.py is newer", "c": "b is newer"}),
-    ({"out/c": 0}, {"c": "it does not exist"}),
-    ({"out/a": 0, "script.py": 9}, {"a": "it does not exist", "b": "a is newer; script.py is newer", "c": "b is newer"})],
-    ids=["corpus", "script", "last stage gone", "two reasons"])
+    ({"corpus": 9}, {"a": "corpus is newer: of 9, the stage of 2", "b": "a is made again", "c": "b is made again"}),
+    ({"script.py": 9}, {"b": "script.py is newer: of 9, the stage of 3", "c": "b is made again"}),
+    ({"corpus": None}, {"a": "corpus is gone", "b": "a is made again", "c": "b is made again"}),
+    ({"out/c": None}, {"c": "it does not exist"}),
+    ({"out/a": None, "script.py": 9}, {"a": "it does not exist", "b": "a is newer; script.py is newer: of 9, the stage of 3",
+                                       "c": "b is made again"})],
+    ids=["corpus", "script", "corpus gone", "last stage gone", "two reasons"])
 def test_the_prerequisite_is_named(plan, times, expected):
     assert plan(**times) == expected
 
 
-def test_flags(plan):
-    stale = plan(extra="{out}/b: changed\n")
-    assert stale.keys() == {"b", "c"} and stale["b"] == "its command, flags or tool versions have changed"
+OTHERWISE = "its command, flags or tool versions have changed"
+
+
+@pytest.mark.parametrize("old, new, said", [
+    (None, "b --loop 7 | v1", ""), ("b --loop 5 | v1", "b --loop 7 | v1", ": --loop 5 -> --loop 7"),
+    ("b --loop 5 | v1", "b --loop 5 | v2", ": v1 -> v2"), ("b | v1", "b --more | v1", ": nothing -> --more"),
+    ("b --a 1 --b 2 x | v1", "b --a 3 --b 2 y | v1", ": --a 1 -> --a 3, x -> y")])
+def test_flags(plan, tmp_path, old, new, said):
+    if old is not None:
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out/command").write_text(old)
+    stale = plan(extra="$(info key {out}/b " + new + ")\n{out}/b: changed\n")
+    assert stale.keys() == {"b", "c"} and stale["b"] == OTHERWISE + said
 
 
 def test_other_targets_are_no_stages():
