@@ -22,7 +22,8 @@ AIS_BENCH ?=
 contained := $(STAGES) all train clean why results ledger
 asked := $(filter $(contained),$(MAKECMDGOALS))
 image := $(or $(IMAGE),npukit-$(if $(filter cpu,$(SOC))$(STANDIN),cpu,cann))
-COMMIT ?= $(shell git -C $(root) describe --always --abbrev=40 --exclude '*' --dirty=+changes 2>/dev/null || echo unknown)
+describe = git -C $(root) describe --always --abbrev=40 --exclude '*' --dirty=+changes
+COMMIT ?= $(shell $(describe) 2>/dev/null || echo unknown)
 
 run = PYTHONPATH=$(root)/common $(PYTHON3) $(root)/docker/run
 quoted = $(foreach word,$1,'$(subst ','\'',$(word))')
@@ -49,11 +50,12 @@ contained:
 
 else ifdef asked
 
-$(if $(filter none,$(ENGINE)),,$(if $(ENGINE),$(error $(ENGINE) does not answer, or has no image $(image): see docker/README.md)))
-$(if $(filter $(STAGES) all train,$(asked)),$(info running $(or $(NPUKIT_IMAGE:%=in a container of %),on this machine: $(if \
-	$(ENGINE),ENGINE=$(ENGINE),no container engine answers with an image $(image)))))
-$(if $(word 2,$(DEVICES)),$(if $(filter infer perf postprocess all,$(asked)),$(error DEVICES='$(DEVICES)': to spread a run over chips takes a \
-	container engine; without one it is DEVICE=N)))
+$(if $(filter none,$(ENGINE)),,$(if $(ENGINE),$(error \
+	$(ENGINE) does not answer, or has no image $(image): see docker/README.md)))
+$(if $(filter $(STAGES) all train,$(asked)),$(info running $(or $(NPUKIT_IMAGE:%=in a container of %),on this machine: \
+	$(if $(ENGINE),ENGINE=$(ENGINE),no container engine answers with an image $(image)))))
+$(if $(word 2,$(DEVICES)),$(if $(filter infer perf postprocess all,$(asked)),$(error \
+	DEVICES='$(DEVICES)': to spread a run over chips takes a container engine; without one it is DEVICE=N)))
 
 endif
 
@@ -61,29 +63,34 @@ endif
 
 .PHONY: image wheelhouse image-save image-push image-index pins test-images
 tarball = $(subst :,-,$(notdir $(image))).tar.gz
-default_base := $(if $(filter %-cann,$(image)),quay.io/ascend/cann:9.0.1-310p-ubuntu22.04-py3.11,python:3.11-slim-bookworm)
-BASE ?= $(default_base)
-builder = $(or $(firstword $(foreach e,$(or $(ENGINE),docker podman),$(shell $e info >/dev/null 2>&1 && echo $e))),$(error no \
-	container engine answers; tried $(or $(ENGINE),docker and podman)))
+cann_base := quay.io/ascend/cann:9.0.1-310p-ubuntu22.04-py3.11
+BASE ?= $(if $(filter %-cann,$(image)),$(cann_base),python:3.11-slim-bookworm)
+answering = $(foreach name,$(or $(ENGINE),docker podman),$(shell $(name) info >/dev/null 2>&1 && echo $(name)))
+builder = $(or $(firstword $(answering)),$(error no container engine answers; tried $(or $(ENGINE),docker and podman)))
 wheels := wheelhouse/$(ARCH)-py$(PY)
 platform = $(if $(filter $(ARCH),$(shell uname -m)),,--platform linux/$(if $(filter aarch64,$(ARCH)),arm64,amd64))
-versions_label = python $(PY) $(shell grep -E '^(torch|transformers|onnx|onnxruntime|numpy)==' $(root)/common/constraints.txt)
+labelled := torch|transformers|onnx|onnxruntime|numpy
+versions_label = python $(PY) $(shell grep -E '^($(labelled))==' $(root)/common/constraints.txt)
 
 wheelhouse: ## all wheels for an image, on a connected machine; ARCH=aarch64 PY=3.11 AIS_BENCH=folder
 	PYTHON=$(PYTHON3) bash docker/wheelhouse.sh $(wheels) $(ARCH) $(PY) $(AIS_BENCH)
 
 image: ## build npukit-cpu, or with SOC=Ascend310P3 npukit-cann; needs no network
-	@[[ -d $(wheels) ]] || { echo 'there is no $(wheels): `make wheelhouse ARCH=$(ARCH) PY=$(PY)` on a connected machine makes it' >&2; exit 2; }
-	$(builder) build --network none $(platform) -f docker/Dockerfile --build-arg BASE=$(BASE) --build-arg WHEELHOUSE=$(wheels) --build-arg IMAGE=$(image) \
-		--build-arg COMMIT=$(COMMIT) --build-arg VERSIONS='$(versions_label)' $(if $(filter none,$(AIS_BENCH)),--build-arg AIS_BENCH=none) \
+	@[[ -d $(wheels) ]] || { \
+		echo 'there is no $(wheels): `make wheelhouse ARCH=$(ARCH) PY=$(PY)` on a connected machine makes it' >&2; exit 2; }
+	$(builder) build --network none $(platform) -f docker/Dockerfile --build-arg BASE=$(BASE) \
+		--build-arg WHEELHOUSE=$(wheels) --build-arg IMAGE=$(image) --build-arg COMMIT=$(COMMIT) \
+		--build-arg VERSIONS='$(versions_label)' $(if $(filter none,$(AIS_BENCH)),--build-arg AIS_BENCH=none) \
 		$(BUILD_FLAGS) -t $(image) .
-	@$(builder) image inspect --format '$(image) {{ .Id }} {{ .Size }} bytes' $(image); $(builder) image inspect --format 'on $(BASE) {{ .RepoDigests }}' $(BASE)
+	@$(builder) image inspect --format '$(image) {{ .Id }} {{ .Size }} bytes' $(image)
+	@$(builder) image inspect --format 'on $(BASE) {{ .RepoDigests }}' $(BASE)
 
 image-save: ## the image as a tarball with its digests, to carry to another machine
 	@mkdir -p $(OUT_ROOT)/images
 	$(builder) save $(image) | gzip -1 >$(OUT_ROOT)/images/$(tarball).new
 	@cd $(OUT_ROOT)/images; mv $(tarball).new $(tarball); sha256sum $(tarball) >$(tarball).sha256; \
-	$(builder) image inspect --format 'image {{ .Id }}' $(image) >$(tarball).digest; cat $(tarball).sha256 $(tarball).digest
+	$(builder) image inspect --format 'image {{ .Id }}' $(image) >$(tarball).digest; \
+	cat $(tarball).sha256 $(tarball).digest
 
 image-push: ## push the image to the registry that its name, IMAGE=, begins with
 	$(builder) push $(image)
@@ -93,7 +100,8 @@ image-index: ## one name, IMAGE=, for the images IMAGE-amd64 and IMAGE-arm64 tha
 	$(builder) manifest push $(image)
 
 pins: ## every pin has a wheel for aarch64 and x86-64, Python 3.11 and 3.12; asks the index
-	for arch in aarch64 x86_64; do for py in 3.11 3.12; do PYTHON=$(PYTHON3) bash docker/wheelhouse.sh --check $$arch $$py; done; done
+	for arch in aarch64 x86_64; do for py in 3.11 3.12; do \
+		PYTHON=$(PYTHON3) bash docker/wheelhouse.sh --check $$arch $$py; done; done
 
 test-images: $(VENV)/ready ## the images on a real engine, as root: .ci/with-engine make test-images
 	$(PYTHON) -m pytest -q -c common/pyproject.toml --rootdir . docker

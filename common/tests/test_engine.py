@@ -221,10 +221,11 @@ def test_lines_of_several_containers_stay_whole(tree):
 def test_a_signal_ends_every_container_and_starts_no_other(tree, number, send):
     """Each is told once, whoever else was told: docker leaves its container behind at the third signal."""
     told, begun = tree.path("told"), tree.path("order")
-    plant(tree, "docker", run=ON_A_CHIP + f"trap 'echo told >>{told}' TERM INT HUP; sleep 300 & echo begun >>{begun}; wait; kill $!; sleep 0.2; exit 1")
+    plant(tree, "docker", run=ON_A_CHIP + f"""trap 'echo told >>{told}' TERM INT HUP
+        sleep 300 & echo begun >>{begun}; wait; kill $!; sleep 0.2; exit 1""")
     command = tree.command("ENGINE=", CHIP, FOUR, "DEVICES=0 2", "BS=all", "all")
-    with subprocess.Popen(command, cwd=tree.root, env=tree.environment(), start_new_session=True, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=tree.root, env=tree.environment(), start_new_session=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_for(lambda: begun.exists() and begun.read_text() == "begun\n" * 2)
         send(process.pid, number)
         assert process.wait(60)
@@ -237,8 +238,9 @@ def test_a_signal_ends_the_wait_for_a_chip(tree):
     holder = [sys.executable, LOCK, "/tmp/npukit-davinci3", "bash", "-c", "echo; exec sleep 300"]
     with subprocess.Popen(holder, stdout=subprocess.PIPE) as held:
         held.stdout.readline()
-        with subprocess.Popen(tree.command("ENGINE=", CHIP, FOUR, "DEVICE=3", "infer"), cwd=tree.root, env=tree.environment(), text=True,
-                              start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as waiting:
+        command = tree.command("ENGINE=", CHIP, FOUR, "DEVICE=3", "infer")
+        with subprocess.Popen(command, cwd=tree.root, env=tree.environment(), text=True, start_new_session=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as waiting:
             wait_for(lambda: started_with("lock.py /tmp/npukit-davinci3 docker"))
             os.killpg(waiting.pid, signal.SIGINT)
             assert "Traceback" not in waiting.stdout.read()
