@@ -208,6 +208,13 @@ def test_what_runs_is_left_to_finish_when_another_fails(tree):
     assert [after(words, "--device") for words in started(tree)] == [[], ["/dev/davinci0"], ["/dev/davinci2"]]
 
 
+def test_other_chips_keep_going_if_told_so(tree):
+    plant(tree, "docker", run=ON_A_CHIP + "[[ ${*@Q} != *davinci0* ]] || exit 3")
+    make(tree, "-k", CHIP, FOUR, "DEVICES=0 2", "MODEL=toy toy2", "BS=all", "all", fails=True)
+    devices = [after(words, "--device") for words in started(tree)]
+    assert sorted(devices) == [[], ["/dev/davinci0"], *[["/dev/davinci2"]] * 3], "nothing judges what is not complete"
+
+
 def test_lines_of_several_containers_stay_whole(tree):
     plant(tree, "docker", run=ON_A_CHIP + """
         for n in {1..20}; do printf 'one-'; printf 'two-' >&2; sleep 0.01; echo whole; echo whole >&2; done; printf last""")
