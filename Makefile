@@ -166,7 +166,7 @@ bench-%: $(VENV)/ready
 	@$(MAKE) -C models/$* bench
 
 lint: $(VENV)/ready
-	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models docker .ci
+	$(PYTHON) -m ruff check -q --config common/pyproject.toml common models docker docker/run .ci
 
 linters := $(root)/.lint
 lint-images: $(linters)/ready ## the shell scripts and the Dockerfile, by shellcheck and hadolint

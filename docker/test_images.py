@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -271,6 +272,23 @@ def test_an_interrupted_run_resumes(checkout, cpu, out):
     printed = run(*command)
     assert stages(printed) == ["pth2onnx", "atc", "perf", "infer", "postprocess"] and " pass" in printed
     assert not [path for path in out.rglob("*") if path.name.endswith((".new", ".failed"))]
+
+
+def test_an_interrupted_front_door_leaves_no_container(checkout, cpu, out):
+    asked = ["make", "RUN_FLAGS=--name npukit-interrupted", f"OUT_ROOT={out}", "MODEL=bilstm_crf", "LOOP=5", "all"]
+    containers = ["docker", "ps", "--all", "--quiet", "--filter", "name=npukit-interrupted"]
+    environment = {name: os.environ[name] for name in ("PATH", "DOCKER_HOST")}
+    os.chown(out, 0, 0)  # root without capabilities writes only what is its own
+    with subprocess.Popen(asked, cwd=checkout, env=environment, text=True, start_new_session=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as job:
+        end = time.monotonic() + 120
+        while not list(out.glob("cpu/tiny/bilstm_crf/.pth2onnx.*.new/log.txt")):
+            assert time.monotonic() < end and job.poll() is None
+            time.sleep(0.1)
+        assert run(*containers)
+        os.killpg(job.pid, signal.SIGINT)
+        printed = job.stdout.read()
+    assert job.returncode and "running in npukit-cpu with docker" in printed and not run(*containers), printed
 
 
 def test_a_full_disk(checkout, cpu, out):

@@ -2,15 +2,19 @@
 
 A stub answers to `image inspect` with a revision, to `info` with what is planted, and notes everything else.
 """
+import ast
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from toytree import LATER, ROOT, Tree, folders
+from processes import started_with
+from toytree import LATER, ROOT, Tree, folders, wait_for
 
 CHIP = "SOC=Ascend310P3"
 LOCK = ROOT / "common" / "npuops" / "lock.py"
@@ -30,7 +34,7 @@ def docker(tree):
     plant(tree, "docker")
     plant(tree, "podman", images=())
     yield
-    for name in ("asked", "tools/npu-smi"):
+    for name in ("asked", "told", "order", "tools/npu-smi"):
         tree.path(name).unlink(missing_ok=True)
 
 
@@ -73,8 +77,14 @@ def test_one_container_takes_all_models_sealed(tree):
 
 def test_a_dry_run_prints_and_starts_nothing(tree):
     printed = make(tree, "-n", CHIP, FOUR, "DEVICE=2", "all")
-    assert len(re.findall("^(?:mkdir.*)?docker run ", printed, re.M)) == 3 and not started(tree)
+    assert len(re.findall(r"^(?:\S+ -IS \S+/lock.py /tmp/npukit-davinci2 )?docker run ", printed, re.M)) == 3 and not started(tree)
     assert re.findall(r"--device (\S+)", printed) == ["/dev/davinci2"]
+
+
+@pytest.mark.parametrize("flag", ["-q", "-t", "-kn", "-nj4"])
+def test_what_makes_nothing_starts_nothing(tree, flag):
+    make(tree, flag, "all")
+    assert not started(tree)
 
 
 def test_podman_takes_it_where_docker_has_no_image_and_engine_chooses(tree):
@@ -86,6 +96,30 @@ def test_podman_takes_it_where_docker_has_no_image_and_engine_chooses(tree):
     assert "running in site/own:1 with docker" in make(tree, "-n", "all", "IMAGE=site/own:1")
     assert "running on this machine: ENGINE=none" in make(tree, "-n", "all", "ENGINE=none")
     assert "docker does not answer, or has no image other" in make(tree, "all", "ENGINE=docker", "IMAGE=other", fails=True)
+
+
+@pytest.mark.parametrize("name", ["ENGINE", "IMAGE"])
+def test_no_shell_reads_a_name(tree, name):
+    evil = f"docker';touch${{IFS}}{tree.path('evil')};'"
+    assert "does not answer, or has no image" in make(tree, "all", "ENGINE=docker", f"{name}={evil.replace('$', '$$')}", fails=True)
+    assert not tree.path("evil").exists()
+
+
+def test_this_machine_does_without_docker_run(tree):
+    """An image has the front door and not what starts containers."""
+    tree.path("docker/run").rename(tree.path("docker/away"))
+    try:
+        printed = make(tree, "-n", "all", "ENGINE=none")
+        assert "running on this machine: ENGINE=none" in printed and "docker/run" not in printed
+    finally:
+        tree.path("docker/away").rename(tree.path("docker/run"))
+
+
+def test_flags_of_ones_own_are_words_as_a_shell_takes_them(tree):
+    make(tree, "RUN_FLAGS=--memory 16g --label 'a b'", "atc")
+    assert after(started(tree)[0], "--memory") == ["16g"] and after(started(tree)[0], "--label") == ["a b"]
+    assert "RUN_FLAGS=--label 'a: No closing quotation; quote its words as for a shell" in make(
+        tree, "RUN_FLAGS=--label 'a", "atc", fails=True)
 
 
 def test_what_was_set_is_handed_on_and_places_are_not(tree):
@@ -138,6 +172,7 @@ def test_what_only_compiles_needs_no_chip(tree):
 @pytest.mark.parametrize("given, sentence", [
     ("DEVICE=7", "there is no /dev/davinci7 on this host; there is /dev/davinci0 /dev/davinci1"),
     ("DEVICE=x", "DEVICE='x'; it is a chip's number"), ("DEVICES=0 y", "there is no /dev/davinciy"),
+    ("DEVICES=", "there is no /dev/davinci on this host"),
     ("NODES=", "there is no /dev/davinci0 on this host; has it an NPU and its driver?")])
 def test_a_chip_that_is_not_there(tree, given, sentence):
     assert sentence in make(tree, CHIP, *([] if given == "NODES=" else [FOUR]), given, "all", fails=True) and not started(tree)
@@ -162,6 +197,64 @@ def test_several_chips_never_two_jobs_on_one(tree):
         most = max(most, len(held))
     assert most > 1, "nothing ran side by side"
     assert started(tree)[0][-1] == "atc" and started(tree)[-1][-1] == "all"
+
+
+ON_A_CHIP = "[[ ${*@Q} == */dev/davinci* ]] || exit 0; "  # what a stub does only as a container that has a chip
+
+
+def test_what_runs_is_left_to_finish_when_another_fails(tree):
+    """Chip 0 fails its first job; chip 2 ends its own, and nothing more is started."""
+    plant(tree, "docker", run=ON_A_CHIP + f"[[ ${{*@Q}} != *davinci0* ]] || exit 3; sleep 0.5; echo done >>{tree.path('order')}")
+    printed = make(tree, CHIP, FOUR, "DEVICES=0 2", "BS=all", "all", fails=True)
+    assert "Error 3" in printed and tree.path("order").read_text() == "done\n"
+    assert [after(words, "--device") for words in started(tree)] == [[], ["/dev/davinci0"], ["/dev/davinci2"]]
+
+
+def test_other_chips_keep_going_if_told_so(tree):
+    plant(tree, "docker", run=ON_A_CHIP + "[[ ${*@Q} != *davinci0* ]] || exit 3")
+    make(tree, "-k", CHIP, FOUR, "DEVICES=0 2", "MODEL=toy toy2", "BS=all", "all", fails=True)
+    devices = [after(words, "--device") for words in started(tree)]
+    assert sorted(devices) == [[], ["/dev/davinci0"], *[["/dev/davinci2"]] * 3], "nothing judges what is not complete"
+
+
+def test_lines_of_several_containers_stay_whole(tree):
+    plant(tree, "docker", run=ON_A_CHIP + """
+        for n in {1..20}; do printf 'one-'; printf 'two-' >&2; sleep 0.01; echo whole; echo whole >&2; done; printf last""")
+    printed = make(tree, CHIP, FOUR, "DEVICES=0 2", "BS=1 2", "infer")
+    lines = re.findall("^.*(?:whole|one-|two-|last).*$", printed, re.M)
+    assert sorted(lines) == ["last"] * 2 + ["one-whole"] * 40 + ["two-whole"] * 40
+
+
+@pytest.mark.parametrize("number, send", [
+    (signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg), (signal.SIGINT, os.killpg), (signal.SIGHUP, os.killpg)])
+def test_a_signal_ends_every_container_and_starts_no_other(tree, number, send):
+    """Each is told once, whoever else was told: docker leaves its container behind at the third signal."""
+    told, begun = tree.path("told"), tree.path("order")
+    plant(tree, "docker", run=ON_A_CHIP + f"""trap 'echo told >>{told}' TERM INT HUP
+        sleep 300 & echo begun >>{begun}; wait; kill $!; sleep 0.2; exit 1""")
+    command = tree.command("ENGINE=", CHIP, FOUR, "DEVICES=0 2", "BS=all", "all")
+    with subprocess.Popen(command, cwd=tree.root, env=tree.environment(), start_new_session=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: begun.exists() and begun.read_text() == "begun\n" * 2)
+        send(process.pid, number)
+        assert process.wait(60)
+    assert told.read_text() == "told\n" * 2 and len(started(tree)) == 3
+    assert not started_with(f"bash {tree.tools}/docker")
+
+
+def test_a_signal_ends_the_wait_for_a_chip(tree):
+    Path("/tmp/npukit-davinci3").mkdir(exist_ok=True)
+    holder = [sys.executable, LOCK, "/tmp/npukit-davinci3", "bash", "-c", "echo; exec sleep 300"]
+    with subprocess.Popen(holder, stdout=subprocess.PIPE) as held:
+        held.stdout.readline()
+        command = tree.command("ENGINE=", CHIP, FOUR, "DEVICE=3", "infer")
+        with subprocess.Popen(command, cwd=tree.root, env=tree.environment(), text=True, start_new_session=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as waiting:
+            wait_for(lambda: started_with("lock.py /tmp/npukit-davinci3 docker"))
+            os.killpg(waiting.pid, signal.SIGINT)
+            assert "Traceback" not in waiting.stdout.read()
+        held.kill()
+    assert len(started(tree)) == 1 and not started_with("lock.py /tmp/npukit-davinci3 docker")
 
 
 def test_without_an_engine_there_is_one_chip(tree):
@@ -200,14 +293,15 @@ def test_the_user_without_roots_help(tree):
     plant(tree, "docker", info="[name=seccomp name=rootless] map[runc:{}]")
     make(tree, "atc")
     assert after(started(tree)[0], "--user") == ["0:0"], "there root is the caller"
-    tree.tool("id", "[[ $1 == -u ]] && echo 1234 || echo 5678")
+    somebody = tree.path("common/sitecustomize.py")
+    somebody.write_text("import os\nos.getuid, os.getgid = lambda: 1234, lambda: 5678\n")
     try:
         plant(tree, "docker")
         make(tree, "atc")
         plant(tree, "podman")
         make(tree, CHIP, FOUR, "infer", "ENGINE=podman")
     finally:
-        tree.path("tools/id").unlink()
+        somebody.unlink()
     assert after(started(tree)[1], "--user") == ["1234:5678"]
     chip = started(tree)[-1]
     assert after(chip, "--userns") == ["keep-id"] and after(chip, "--user") == ["1234:5678"]
@@ -233,3 +327,15 @@ def test_a_failed_container_fails_the_run(tree):
     plant(tree, "docker", run="exit 2")
     make(tree, "all", fails=True)
     assert len(started(tree)) == 1
+
+
+RUN = ast.parse((ROOT / "docker/run").read_text(), feature_version=(3, 8))
+
+
+def test_it_reads_as_the_python_of_an_old_host():
+    assert any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in RUN.body)
+
+
+@pytest.mark.parametrize("what", ["data/", "out/", "CORPUS=", "network", "capability", "read-only root", "/tmp", "caller's user", "chip"])
+def test_its_first_words_say_what_a_container_gets(what):
+    assert what in ast.get_docstring(RUN).partition("What a container gets, and why:")[2]

@@ -43,7 +43,7 @@ class Tree:
         """Fill the checkout."""
         self.path("common").mkdir(parents=True)
         self.path("docker").mkdir()
-        for path in (ROOT / "Makefile", ROOT / "docker" / "engine.mk", *filter(Path.is_file, ROOT.glob("common/*"))):
+        for path in (*map(ROOT.joinpath, ("Makefile", "docker/engine.mk", "docker/run")), *filter(Path.is_file, ROOT.glob("common/*"))):
             shutil.copy2(path, self.path(path.relative_to(ROOT)))
         for name in ("npukit", "npuops", "standin"):
             shutil.copytree(ROOT / "common" / name, self.root / "common" / name, ignore=SKIP)
