@@ -18,8 +18,9 @@ from pathlib import Path
 from npukit.errors import UserError
 from npukit.files import read_json
 from npuops.cluster import site as sites
+from npuops.cluster import typed
 
-SCHEMA = 2  # of a plan.json
+SCHEMA = 3  # of a plan.json
 GOALS = {"prepare": ("preprocess", "pth2onnx"), "compile": ("atc",), "infer": ("infer", "perf"), "report": ("postprocess",)}
 BEFORE = {"compile": "prepare", "infer": "compile", "report": "infer"}
 
@@ -71,6 +72,9 @@ class Plan:
     max_npus: int | None = None
     memory_gib: dict[str, dict[str, int]] = field(default_factory=dict)
 
+    def __post_init__(self):
+        require_printable(asdict(self))
+
     def npus(self, group: Group) -> int:
         """Return how many NPUs each job of a group asks for: whole cards where Slurm gives no less."""
         if group.kind != "infer" or not on_chip(self.variables):
@@ -90,6 +94,20 @@ class Plan:
 
     def group(self, name: str) -> Group:
         return next(group for group in self.groups if group.name == name)
+
+    def group_of(self, task: Task) -> Group:
+        return next(group for group in self.groups if task in group.tasks)
+
+
+def require_printable(values, key: str = "plan") -> None:
+    """Raise UserError for a string that no text of a job may hold; key is what it belongs to."""
+    if isinstance(values, str):
+        typed.printable(values, key)
+    for name, value in values.items() if isinstance(values, dict) else ():
+        require_printable(name, key)
+        require_printable(value, name)
+    for value in values if isinstance(values, (list, tuple)) else ():
+        require_printable(value, key)
 
 
 def on_chip(variables: dict[str, str]) -> bool:
@@ -134,8 +152,9 @@ def turns(sizes: dict[str, int], limit: int | None) -> dict[str, tuple[int, str 
 
 
 def facts(root: Path, model: str) -> dict[str, str]:
-    """Return what a model's Makefile declares."""
-    return dict(re.findall(r"^(\w+) = (.*)$", (root / "models" / model / "Makefile").read_text(encoding="utf-8"), re.M))
+    """Return what a model's Makefile declares, with whichever of make's assignments."""
+    text = (root / "models" / model / "Makefile").read_text(encoding="utf-8")
+    return dict(re.findall(r"^(\w+)[ \t]*(?::{0,3}|\?)=[ \t]*(.*?)[ \t]*$", text, re.M))
 
 
 def declared_memory(root: Path, models: Iterable[str], profile: str) -> dict[str, dict[str, int]]:
@@ -148,7 +167,7 @@ def requested(root: Path, models: Iterable[str], sizes: str, profile: str) -> di
     """Return each model's batch sizes; UserError where a model has no such batch size or profile."""
     batch_sizes = {}
     for model in models:
-        has, profiles = (facts(root, model)[name].split() for name in ("BATCHES", "PROFILES"))
+        has, profiles = (facts(root, model).get(name, "").split() for name in ("BATCHES", "PROFILES"))
         asked = has if sizes.split() == ["all"] else list(dict.fromkeys(sizes.split()))
         if wrong := [n for n in asked or ["''"] if n not in has]:
             raise UserError(f"{model} has no batch size {wrong[0]}; it has: {' '.join(has)}, or BS=all")
@@ -161,8 +180,8 @@ def requested(root: Path, models: Iterable[str], sizes: str, profile: str) -> di
 # --- Kept and read back --------------------------------------------------------------------------------------------------------------
 
 
-def dumped(plan: Plan) -> str:
-    return json.dumps({"schema": SCHEMA, **asdict(plan)}, indent=1, ensure_ascii=False) + "\n"
+def dumped(plan: Plan, indent: int | None = 1) -> str:
+    return json.dumps({"schema": SCHEMA, **asdict(plan)}, indent=indent, ensure_ascii=False)
 
 
 def load(path: Path) -> Plan:
@@ -170,13 +189,7 @@ def load(path: Path) -> Plan:
     values = read_json(path)
     if values.pop("schema", None) != SCHEMA:
         raise UserError(f"{path} was written by another version of npukit; submit again")
-    groups = tuple(Group(**group | {"tasks": tuple(Task(**task | {"goals": tuple(task["goals"]), "after": tuple(task["after"])})
-                                                   for task in group["tasks"])}) for group in values["groups"])
-    return Plan(**{**values, "groups": groups, "site": sites.filled(sites.Site, without_none(values["site"]), str(path))})
-
-
-def without_none(values: dict) -> dict:
-    return {key: without_none(value) if isinstance(value, dict) else value for key, value in values.items() if value is not None}
+    return typed.build(Plan, values, str(path))
 
 
 # --- What it will cost ---------------------------------------------------------------------------------------------------------------
