@@ -1,0 +1,110 @@
+"""One guard of processes: run a command, take what it prints, and end it with all that it has started, on a signal or at a limit.
+
+No session of its own: that would outlive a killed make. Whoever is to end is found by who started whom, in /proc.
+"""
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from npukit.errors import JobFailed
+
+
+@dataclass
+class Guard:
+    """A running command, and how it was told to end.
+
+    patience_s  seconds between the signal and SIGKILL for what still runs; None waits as long as it takes
+    told        the signal that this process was sent and handed on
+    timed_out   whether the command was ended at its limit
+    family      all that has been seen of it: process id -> when it began
+    """
+
+    process: subprocess.Popen
+    patience_s: float | None
+    told: int | None = None
+    timed_out: bool = False
+    family: dict[int, str] = field(default_factory=dict)
+
+    def hand_on(self, number: int, _=None) -> None:
+        self.told = number
+        self.end(number)
+
+    def expire(self) -> None:
+        self.timed_out = True
+        self.end(signal.SIGTERM)
+
+    def end(self, number: int) -> None:
+        self.send(number)
+        if self.patience_s is not None:
+            later(self.patience_s, self.send, signal.SIGKILL)
+
+    def send(self, number: int) -> None:
+        """Send a signal to the command and all that it has started, itself first: a shell whose command died before it would go on
+        with the next one. What has lost its parent since is known from before; an id that was given again is another's."""
+        for each in [self.process.pid, *self.family]:
+            if each not in self.family or self.family[each] == began(each):
+                self.family |= family(each)
+        for each, when in list(self.family.items()):
+            if began(each) == when:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, number)
+
+
+def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s: float | None = None, patience_s: float | None = None,
+        **options) -> tuple[int, Guard]:
+    """Run a command until it has ended; return its exit status, -signal if killed, and its guard.
+
+    take     is called with each line that the command prints
+    options  as subprocess.Popen takes them
+    raises   JobFailed where the command cannot be started; what take raises, when nothing of the command is left
+    """
+    printed = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if take else {}
+    try:
+        process = subprocess.Popen(command, **printed | options)
+    except OSError as error:
+        raise JobFailed(f"{command[0]} cannot be started: {error.strerror}") from None
+    guard = Guard(process, patience_s)
+    limit = later(limit_s, guard.expire) if limit_s is not None else None
+    before = {number: signal.signal(number, guard.hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        for line in process.stdout if take else ():
+            take(line)
+        return process.wait(), guard
+    finally:
+        if process.poll() is None:  # a log that cannot be written must not leave the command at work
+            guard.send(signal.SIGKILL)
+            process.wait()
+        if limit:
+            limit.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def later(seconds: float, action: Callable, *arguments) -> threading.Timer:
+    timer = threading.Timer(seconds, action, arguments)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def family(pid: int) -> dict[int, str]:
+    """Return a process and all that it has started, parents before children, each with when it began; empty where it has ended."""
+    found = {pid: when} if (when := began(pid)) else {}
+    with contextlib.suppress(OSError):  # it has ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found |= family(int(child))
+    return found
+
+
+def began(pid: int) -> str | None:
+    """Return when a process was started, in the kernel's ticks, None where there is none of this id (proc(5), field 22 of stat)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
