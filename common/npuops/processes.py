@@ -1,6 +1,8 @@
-"""One guard of processes: run a command, take what it prints, and end it with all that it has started, on a signal or at a limit.
+"""One guard of processes: run a command, take what it prints, end it with all that it has started.
 
-No session of its own: that would outlive a killed make. Whoever is to end is found by who started whom, in /proc.
+It is ended on a signal for this process, at a limit, and where what it prints cannot be taken.
+
+A command gets no session of its own, which would outlive a killed make: /proc tells who started whom.
 """
 import contextlib
 import os
@@ -44,8 +46,11 @@ class Guard:
             later(self.patience_s, self.send, signal.SIGKILL)
 
     def send(self, number: int) -> None:
-        """Send a signal to the command and all that it has started, itself first: a shell whose command died before it would go on
-        with the next one. What has lost its parent since is known from before; an id that was given again is another's."""
+        """Send a signal to the command and to all that it has started.
+
+        Itself first: a shell whose command died before it would go on with the next one. What has lost its parent
+        since is known from before; an id that was given again is another's.
+        """
         for each in [self.process.pid, *self.family]:
             if each not in self.family or self.family[each] == began(each):
                 self.family |= family(each)
@@ -55,13 +60,15 @@ class Guard:
                     os.kill(each, number)
 
 
-def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s: float | None = None, patience_s: float | None = None,
-        **options) -> tuple[int, Guard]:
+def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s: float | None = None,
+        patience_s: float | None = None, **options) -> tuple[int, Guard]:
     """Run a command until it has ended; return its exit status, -signal if killed, and its guard.
 
-    take     is called with each line that the command prints
-    options  as subprocess.Popen takes them
-    raises   JobFailed where the command cannot be started; what take raises, when nothing of the command is left
+    take        is called with each line that the command prints
+    limit_s     seconds after which it is sent SIGTERM
+    patience_s  seconds between SIGTERM and SIGKILL; None waits as long as it takes
+    options     as subprocess.Popen takes them
+    raises      JobFailed where the command cannot be started; what take raises, when nothing of the command is left
     """
     printed = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if take else {}
     try:
@@ -93,7 +100,10 @@ def later(seconds: float, action: Callable, *arguments) -> threading.Timer:
 
 
 def family(pid: int) -> dict[int, str]:
-    """Return a process and all that it has started, parents before children, each with when it began; empty where it has ended."""
+    """Return a process and all that it has started, parents before children, each with when it began.
+
+    Nothing where it has ended.
+    """
     found = {pid: when} if (when := began(pid)) else {}
     with contextlib.suppress(OSError):  # it has ended meanwhile
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -103,7 +113,10 @@ def family(pid: int) -> dict[int, str]:
 
 
 def began(pid: int) -> str | None:
-    """Return when a process was started, in the kernel's ticks, None where there is none of this id (proc(5), field 22 of stat)."""
+    """Return when a process was started, in the kernel's ticks; None where there is none of this id.
+
+    source: proc(5), field 22 of stat
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

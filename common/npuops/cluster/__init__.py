@@ -5,7 +5,8 @@
     typed       TOML or JSON -> the dataclasses of site and plan, checked key by key
     render      values -> job texts; values are quoted, never pasted; templates/ has what is more than a document
     slurm       its job texts; submit, ask, cancel
-    pods        the pod of a task, for every scheduler of Kubernetes; argo, volcano add the order
+    kubectl     a scheduler of Kubernetes: submit, ask, cancel, and what a task's pod leaves behind
+    pods        the pod of a task, for every one of them; argo, volcano add the order
     job         what runs inside a job: the front door, on the device that the job was given
     records     what each task wrote about itself: the truth that `jobs` and `collect` show
     checks      what the administrator must have set up, for `make doctor CLUSTER=...`

@@ -1,7 +1,8 @@
 """Argo Workflows: one Workflow of argoproj.io/v1alpha1 whose DAG tasks are the plan's. docs/argo.md is its manual.
 
-A task begins when those before it have succeeded, the table when every report has ended, well or not. MAX_NPUS is a semaphore of the
-submission's own, in its ConfigMap: an infer task takes a permit and gives it back when it has ended.
+A task begins when those before it have succeeded, the table when every report has ended, well or not.
+MAX_NPUS is a semaphore of the submission's own, in its ConfigMap: an infer task takes a permit and gives it back
+when it has ended.
 """
 from npukit.errors import UserError
 from npuops.cluster.plan import Group, Task
@@ -27,10 +28,12 @@ class Argo(Pods):
         graph = {"name": "graph", "dag": {"failFast": False, "tasks": [self.node(task) for task in self.plan.tasks()]}}
         workflow = {
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": self.metadata(self.short()),
-            "spec": {"entrypoint": "graph", "serviceAccountName": here.service_account, "securityContext": self.security(),
-                     "ttlStrategy": {"secondsAfterCompletion": here.keep_seconds}, "templates": [graph, *jobs]}}
+            "spec": {"entrypoint": "graph", "serviceAccountName": here.service_account,
+                     "securityContext": self.security(), "ttlStrategy": {"secondsAfterCompletion": here.keep_seconds},
+                     "templates": [graph, *jobs]}}
         if "{{" in manifest(workflow):
-            raise UserError("a value of the site's profile has '{{', which Argo Workflows would replace; no name or path of a job may")
+            raise UserError("a value of the site's profile has '{{', which Argo Workflows would replace; "
+                            "no name or path of a job may")
         return {"workflow.yaml": workflow}
 
     def template(self, group: Group, task: Task) -> dict:

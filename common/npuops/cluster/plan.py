@@ -73,7 +73,7 @@ class Plan:
     memory_gib: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def __post_init__(self):
-        require_printable(asdict(self))
+        typed.printable(asdict(self), "plan")  # whatever text a scheduler is given is made of it
 
     def npus(self, group: Group) -> int:
         """Return how many NPUs each job of a group asks for: whole cards where Slurm gives no less."""
@@ -97,17 +97,6 @@ class Plan:
 
     def group_of(self, task: Task) -> Group:
         return next(group for group in self.groups if task in group.tasks)
-
-
-def require_printable(values, key: str = "plan") -> None:
-    """Raise UserError for a string that no text of a job may hold; key is what it belongs to."""
-    if isinstance(values, str):
-        typed.printable(values, key)
-    for name, value in values.items() if isinstance(values, dict) else ():
-        require_printable(name, key)
-        require_printable(value, name)
-    for value in values if isinstance(values, (list, tuple)) else ():
-        require_printable(value, key)
 
 
 def on_chip(variables: dict[str, str]) -> bool:

@@ -1,5 +1,6 @@
-"""Job texts: Slurm's template with its values, and manifests as YAML. No value can become more than one word or one scalar.
+"""Job texts: Slurm's template with its values, and manifests as YAML.
 
+No value can become more than one word of a shell or one scalar of YAML.
 The libraries are imported where they are used: `make doctor CLUSTER=...` runs before there is an environment.
 """
 import json
@@ -13,8 +14,9 @@ def sbatch(**values) -> str:
     """Return templates/job.sbatch with its values; whatever the template prints is quoted for a shell."""
     import jinja2
 
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, finalize=words,
-                                     trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, finalize=words,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     return environment.get_template("job.sbatch").render(values)
 
 
@@ -27,7 +29,7 @@ def manifest(document: dict) -> str:
     """Return a manifest as YAML."""
     import yaml
 
-    plain = json.loads(json.dumps(document))  # nothing in it is the same object twice, which YAML would write as a reference
+    plain = json.loads(json.dumps(document))  # no object is in it twice: YAML would write a reference to the first
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=2**20)
 
 

@@ -1,15 +1,17 @@
 """Volcano: a JobFlow of batch.volcano.sh/v1alpha1 jobs, one a task, in a queue. docs/volcano.md is its manual.
 
-The order is the JobFlow's: a job begins when those it depends on are Completed. (dependsOn between the tasks of one job is not enough:
-it waits for their pods to be ready, not to have succeeded. source: volcano, pkg/controllers/job/job_controller_actions.go,
-isDependsOnPodsReady; pkg/controllers/jobflow/jobflow_controller_action.go, judge.) MAX_NPUS becomes the capability of a queue of the
-submission's own.
+The order is the JobFlow's: a job begins when those it depends on are Completed.
+(dependsOn between the tasks of one job is not enough: it waits for their pods to be ready, not to have succeeded.
+source: volcano, pkg/controllers/job/job_controller_actions.go, isDependsOnPodsReady;
+pkg/controllers/jobflow/jobflow_controller_action.go, judge.)
+MAX_NPUS becomes the capability of a queue of the submission's own.
 """
 from npuops.cluster.plan import Group, Task
 from npuops.cluster.pods import Pods
 from npuops.cluster.render import given
 
-POLICIES = [{"event": "PodEvicted", "action": "RestartJob"}, *({"exitCode": code, "action": "RestartJob"} for code in (75, 137, 143)),
+POLICIES = [{"event": "PodEvicted", "action": "RestartJob"},
+            *({"exitCode": code, "action": "RestartJob"} for code in (75, 137, 143)),
             *({"exitCode": code, "action": "AbortJob"} for code in (1, 2))]
 
 
@@ -24,8 +26,10 @@ class Volcano(Pods):
         made = {}
         if self.plan.max_npus:
             made["queue.yaml"] = {
-                "apiVersion": "scheduling.volcano.sh/v1beta1", "kind": "Queue", "metadata": {"name": self.queue(), "labels": self.labels()},
-                "spec": {"weight": 1, "reclaimable": True, "capability": {self.plan.site.kubernetes.resource: self.plan.max_npus}}}
+                "apiVersion": "scheduling.volcano.sh/v1beta1", "kind": "Queue",
+                "metadata": {"name": self.queue(), "labels": self.labels()},
+                "spec": {"weight": 1, "reclaimable": True,
+                         "capability": {self.plan.site.kubernetes.resource: self.plan.max_npus}}}
         made |= {f"{task.name}.yaml": self.job(group, task) for group in self.plan.groups for task in group.tasks}
         made["flow.yaml"] = {
             "apiVersion": "flow.volcano.sh/v1alpha1", "kind": "JobFlow", "metadata": self.metadata(self.short()),
@@ -37,7 +41,8 @@ class Volcano(Pods):
         site = self.plan.site
         pod = {"metadata": {"labels": self.pod_labels(group, task)}, "spec": self.pod(group, task)}
         return {
-            "apiVersion": "flow.volcano.sh/v1alpha1", "kind": "JobTemplate", "metadata": self.metadata(self.name(task.name)),
+            "apiVersion": "flow.volcano.sh/v1alpha1", "kind": "JobTemplate",
+            "metadata": self.metadata(self.name(task.name)),
             "spec": {"schedulerName": "volcano", "queue": self.queue(), "minAvailable": 1, "maxRetry": site.retries + 1,
                      "ttlSecondsAfterFinished": site.kubernetes.keep_seconds, "policies": POLICIES,
                      "tasks": [{"name": "task", "replicas": 1, "template": pod,
@@ -50,9 +55,11 @@ class Volcano(Pods):
             annotation = {"fieldRef": {"fieldPath": f"metadata.annotations['{here.resource}']"}}
             container["env"].append({"name": "ASCEND_VISIBLE_DEVICES", "valueFrom": annotation})
         return given(
-            restartPolicy="Never", schedulerName="volcano", serviceAccountName=here.service_account, automountServiceAccountToken=False,
-            activeDeadlineSeconds=site.minutes[group.kind] * 60, terminationGracePeriodSeconds=site.grace,
-            nodeSelector=self.node_selector(group), securityContext=self.security(), containers=[container], volumes=self.volumes(group))
+            restartPolicy="Never", schedulerName="volcano", serviceAccountName=here.service_account,
+            automountServiceAccountToken=False, activeDeadlineSeconds=site.minutes[group.kind] * 60,
+            terminationGracePeriodSeconds=site.grace,
+            nodeSelector=self.node_selector(group), securityContext=self.security(), containers=[container],
+            volumes=self.volumes(group))
 
     def queue(self) -> str:
         return self.short() if self.plan.max_npus else self.plan.site.kubernetes.queue

@@ -12,7 +12,7 @@ from plans import KUBERNETES, made
 from scripts import environment
 
 from npukit.errors import UserError
-from npuops.cluster import checks, main, plan, pods, records
+from npuops.cluster import checks, kubectl, main, plan, records
 from npuops.cluster.argo import Argo
 from npuops.cluster.volcano import Volcano
 
@@ -162,7 +162,7 @@ def cluster(tmp_path):
 def test_the_record_is_the_last_message(cluster, tmp_path, monkeypatch):
     message = tmp_path / "termination-log"
     message.touch()
-    monkeypatch.setattr(pods, "MESSAGE", message)
+    monkeypatch.setattr(kubectl, "MESSAGE", message)
     record(cluster, "a-prepare", "done", 0)
     Argo(cluster).finish(next(task for task in cluster.tasks() if task.name == "a-prepare"))
     assert json.loads(message.read_text())["state"] == "done"
