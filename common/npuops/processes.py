@@ -21,16 +21,21 @@ class Guard:
     """A running command, and how it was told to end.
 
     patience_s  seconds between the signal and SIGKILL for what still runs; None waits as long as it takes
+    family      all that has been seen of it: process id -> when it began
     told        the signal that this process was sent and handed on
     timed_out   whether the command was ended at its limit
-    family      all that has been seen of it: process id -> when it began
     """
 
-    process: subprocess.Popen
     patience_s: float | None
+    family: dict[int, str] = field(default_factory=dict)
     told: int | None = None
     timed_out: bool = False
-    family: dict[int, str] = field(default_factory=dict)
+
+    def watch(self, pid: int) -> None:
+        """Guard a process that has been started; a signal may have come before it was."""
+        self.family = family(pid)
+        if self.told:
+            self.end(self.told)
 
     def hand_on(self, number: int, _=None) -> None:
         self.told = number
@@ -51,9 +56,8 @@ class Guard:
         Itself first: a shell whose command died before it would go on with the next one. What has lost its parent
         since is known from before; an id that was given again is another's.
         """
-        for each in [self.process.pid, *self.family]:
-            if each not in self.family or self.family[each] == began(each):
-                self.family |= family(each)
+        for each, when in list(self.family.items()):
+            self.family |= family(each) if began(each) == when else {}
         for each, when in list(self.family.items()):
             if began(each) == when:
                 with contextlib.suppress(ProcessLookupError):
@@ -71,25 +75,30 @@ def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s
     raises      JobFailed where the command cannot be started; what take raises, when nothing of the command is left
     """
     printed = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if take else {}
-    try:
-        process = subprocess.Popen(command, **printed | options)
-    except OSError as error:
-        raise JobFailed(f"{command[0]} cannot be started: {error.strerror}") from None
-    guard = Guard(process, patience_s)
-    limit = later(limit_s, guard.expire) if limit_s is not None else None
+    guard, process, limit = Guard(patience_s), None, None
     before = {number: signal.signal(number, guard.hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
+        process = start(command, **printed | options)
+        guard.watch(process.pid)
+        limit = later(limit_s, guard.expire) if limit_s is not None else None
         for line in process.stdout if take else ():
             take(line)
         return process.wait(), guard
     finally:
-        if process.poll() is None:  # a log that cannot be written must not leave the command at work
+        if process and process.poll() is None:  # a log that cannot be written must not leave the command at work
             guard.send(signal.SIGKILL)
             process.wait()
         if limit:
             limit.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def start(command: list[str], **options) -> subprocess.Popen:
+    try:
+        return subprocess.Popen(command, **options)
+    except OSError as error:
+        raise JobFailed(f"{command[0]} cannot be started: {error.strerror}") from None
 
 
 def later(seconds: float, action: Callable, *arguments) -> threading.Timer:

@@ -61,7 +61,7 @@ def wanted() -> plan.Plan:
     variables |= {name: ask(name) for name in ask("HANDED_ON", "").split() if ask(name)}
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     return plan.Plan(name, cluster, str(root), f"{variables['OUT_ROOT']}/jobs/{name}", variables, profile,
-                     plan.graph(sizes, int(limit) if limit else None), int(limit) if limit else None,
+                     plan.graph(sizes, int(limit) if limit and cluster == "slurm" else None), int(limit) if limit else None,
                      plan.declared_memory(root, sizes, variables["PROFILE"]))
 
 

@@ -6,8 +6,9 @@
     <model>-report    each BS  CPU   postprocess                after infer of the same batch size
     table                      CPU   the table, judged          after every report has ended, well or not
 
-A group is the jobs of one line; schedulers take it as one array. MAX_NPUS bounds the infer jobs that may run at once: the models
-share it out, and where there are more models than NPUs, one model's infer jobs begin when another's have ended.
+A group is the jobs of one line; Slurm takes it as one array. MAX_NPUS bounds the infer jobs that may run at once. Argo
+and Volcano count them; in Slurm's arrays the models share it out, and where there are more models than NPUs, one model's
+infer jobs begin when another's have ended.
 """
 import json
 import re
@@ -215,8 +216,8 @@ def described(plan: Plan) -> str:
         waits = [f"{group.after}, same batch size" if group.kind in ("infer", "report") else group.after] if group.after else []
         waits += [f"all of {group.turn}"] if group.turn else []
         waits += ["every report"] if group.kind == "table" else []
-        rows.append((group.name, str(len(group.tasks)), str(group.at_once or len(group.tasks)), holds, str(site.minutes[group.kind]),
-                     "; ".join(waits) or "-"))
+        at_once = min(group.at_once or len(group.tasks), plan.max_npus or len(group.tasks) if chips else len(group.tasks))
+        rows.append((group.name, str(len(group.tasks)), str(at_once), holds, str(site.minutes[group.kind]), "; ".join(waits) or "-"))
     widths = [max(map(len, column)) for column in zip(*rows)]
     table = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
     settings = " ".join(f"{name}={value}" for name, value in plan.variables.items() if name not in ("DATA", "OUT_ROOT", "VENV") and value)

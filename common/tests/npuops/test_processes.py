@@ -69,12 +69,20 @@ def test_what_takes_the_lines_may_fail():
     assert not started_with("sleep 73.5")
 
 
+def test_a_signal_that_comes_while_the_command_is_started_is_handed_on(monkeypatch):
+    def start(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return subprocess.Popen(*arguments, **options)
+
+    monkeypatch.setattr(processes, "start", start)
+    status, guard = processes.run(["sleep", "74.5"])
+    assert (status, guard.told) == (-signal.SIGTERM, signal.SIGTERM)
+
+
 def test_an_id_that_was_given_again_is_another_s():
     other = subprocess.Popen(["sleep", "60"])
     try:
-        guard = processes.Guard(subprocess.Popen(["true"]), None, family={other.pid: "1"})
-        guard.process.wait()
-        guard.send(signal.SIGKILL)
+        processes.Guard(None, family={other.pid: "1"}).send(signal.SIGKILL)
         assert other.poll() is None
     finally:
         other.kill()
