@@ -42,11 +42,11 @@ $(if $(filter auto,$(SOC)),$(eval override SOC := $(chip)))
 $(foreach m,$(or $(filter-out $(MODELS),$(MODEL)),$(if $(strip $(MODEL)),,'')),$(error there is no model $m; there are: $(MODELS)))
 
 # A batch size or profile that one of the models does not have is answered before the others have run.
-batches_of = $(shell sed -n 's/^BATCHES = //p' models/$1/Makefile)
+batches_of = $(shell sed -n 's/^BATCHES *[:?]*= *//p' models/$1/Makefile)
 $(foreach m,$(MODEL),$(foreach has,$(subst $(space),/,$(call batches_of,$m)),$(foreach n,$(filter-out all $(subst /, ,$(has)),$(BS)),\
 	$(error $m has no batch size $n; it has: $(subst /, ,$(has)), or BS=all))))
 
-profiles_of = $(shell sed -n 's/^PROFILES = //p' models/$1/Makefile)
+profiles_of = $(shell sed -n 's/^PROFILES *[:?]*= *//p' models/$1/Makefile)
 those_with = $(strip $(foreach m,$(MODELS),$(if $(filter $(PROFILE),$(call profiles_of,$m)),$m)))
 $(foreach m,$(MODEL),$(foreach has,$(subst $(space),/,$(call profiles_of,$m)),$(if $(filter-out $(subst /, ,$(has)),$(or $(PROFILE),'')),\
 	$(error $m has no profile '$(PROFILE)'; it has: $(subst /, ,$(has))$(if $(those_with),; those that have $(PROFILE): MODEL="$(those_with)")))))
@@ -135,7 +135,7 @@ HANDED_ON := $(handed_on)
 $(foreach v,ROOT CLUSTER SITE MAX_NPUS SUBMISSION MODEL BS PROFILE SOC STANDIN DATA OUT_ROOT VENV HANDED_ON \
 	$(foreach v,$(handed_on),$(if $(value $v),$v)),$(eval $(cluster) doctor: export $v := $$($v)))
 .PHONY: $(cluster)
-plan: ## the jobs that `submit` would submit, their texts, and what they will cost; CLUSTER=slurm, kubernetes or volcano
+plan: ## the jobs that `submit` would submit, their texts, and what they will cost; CLUSTER=slurm, argo or volcano
 submit: ## MODEL x BS as jobs of a shared cluster; MAX_NPUS= at a time, SITE= describes the site
 jobs: ## how the newest submission is, or SUBMISSION=
 collect: ## its reports and their table; fails if one is missing or fails

@@ -305,7 +305,7 @@ def test_the_same_twice_at_once_is_harmless(slurm, tmp_path, undisturbed):
 
 
 def test_this_slurm_passes_the_checklist(slurm):
-    line = ["make", f"PYTHON3={sys.executable}", "CLUSTER=slurm", "SITE=", "doctor"]
+    line = ["make", f"PYTHON3={sys.executable}", "CLUSTER=slurm", "SITE=", "SOC=Ascend310P3", "doctor"]
     done = subprocess.run(line, cwd=ROOT, env={**os.environ, **slurm.environment}, text=True, stdout=subprocess.PIPE)
     assert done.returncode == 0 and "ok     nodes offer npu" in done.stdout, done.stdout
 
@@ -315,12 +315,12 @@ NAMES = ["a'b", 'a"b', "a#b", "$(touch pwned)", "`touch pwned`", "a b; touch pwn
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_one_word_to_slurm(slurm, tmp_path, name):
-    """Through a line of #SBATCH and through the shell, as texts.py quotes for both."""
-    from npuops.cluster.texts import quote_shell
+    """Through a line of #SBATCH and through the shell, as render.py quotes for both."""
+    from npuops.cluster.render import words
 
     script = tmp_path / "job.sbatch"
-    script.write_text(f"#!/bin/bash\n#SBATCH --comment={quote_shell(name)}\n#SBATCH --output={quote_shell(str(tmp_path / 'out'))}\n"
-                      f"printf %s {quote_shell(name)} >{quote_shell(str(tmp_path / 'said'))}\n")
+    script.write_text(f"#!/bin/bash\n#SBATCH --comment={words(name)}\n#SBATCH --output={words(str(tmp_path / 'out'))}\n"
+                      f"printf %s {words(name)} >{words(str(tmp_path / 'said'))}\n")
     job = slurm.ask("sbatch", "--parsable", f"--chdir={tmp_path}", str(script)).strip()
     assert f"Comment={name} \n" in slurm.ask("scontrol", "show", "job", job)
     slurm.wait(lambda: (tmp_path / "said").exists() and (tmp_path / "said").read_text() == name)

@@ -5,6 +5,9 @@ tried only when the newest turn is over: freed, or its holder dead. Creating a f
 atomic, and it is, on NFS too; so two who find the same holder dead cannot both follow it. A holder touches its file every BEAT seconds.
 It counts as dead when its process is seen to be gone (same host), or when its file has kept its time for PATIENCE seconds of the waiting
 one's own clock (any host): longer than NFS remembers a file's time.
+
+(filelock's soft locks beat and wait as these do, but take a dead holder's place by exchanging two names, which NFS refuses: there they
+wait for it for ever. source: filelock 4.2.11, _util.py, break_lock_file; the last test of test_locks.py shows it.)
 """
 import contextlib
 import json
@@ -14,6 +17,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from npuops.processes import began
 
 BEAT, PATIENCE, PAUSE = 10.0, 120.0, 0.2  # seconds; PAUSE between two looks
 
@@ -105,14 +110,6 @@ def space() -> list[str] | None:
     """Return the kernel's boot id and the namespace in which process ids count, None where /proc does not tell."""
     try:
         return [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
-    except OSError:
-        return None
-
-
-def began(pid: int) -> str | None:
-    """Return when a process was started, in the kernel's ticks, None where there is none of this id (proc(5), field 22 of stat)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return None
 

@@ -18,7 +18,7 @@ WINGS = {  # a folder, or the files of one: (what it may import of this project,
     "npuops/stage/audit": (set(), set()),
     "npuops/stage": ({"npukit", "npuops", "npuops/stage"}, set()),
     "npuops/assets": ({"npukit", "npukit/judge", "npuops", "npuops/assets"}, {"boto3", "botocore", "requests", "urllib3"}),
-    "npuops/cluster": ({"npukit", "npukit/judge", "npuops", "npuops/cluster"}, set()),
+    "npuops/cluster": ({"npukit", "npukit/judge", "npuops", "npuops/cluster"}, {"jinja2", "yaml"}),
     "npuops/light": ({"npukit", "npukit/corpus", "npukit/judge", "npuops", "npuops/light"}, {"numpy"}),
     "npuops": ({"npukit", "npuops"}, set()),
 }

@@ -2,13 +2,15 @@
 
     site        what a site is like: its profile file
     plan        which jobs there are, what each waits for, how many NPUs are held at a time
-    texts       template files -> job texts; values are quoted, never pasted
-    slurm, kubernetes, volcano   one a scheduler: fill its templates, submit, ask, cancel
+    typed       TOML or JSON -> the dataclasses of site and plan, checked key by key
+    render      values -> job texts; values are quoted, never pasted; templates/ has what is more than a document
+    slurm       its job texts; submit, ask, cancel
+    kubectl     a scheduler of Kubernetes: submit, ask, cancel, and what a task's pod leaves behind
+    pods        the pod of a task, for every one of them; argo, volcano add the order
     job         what runs inside a job: the front door, on the device that the job was given
     records     what each task wrote about itself: the truth that `jobs` and `collect` show
     checks      what the administrator must have set up, for `make doctor CLUSTER=...`
     main        python -m npuops cluster <verb>, which the Makefile calls
 
-Nothing here schedules anything: order, limits and retries are the scheduler's own. The folder of a scheduler's name holds its
-templates. Needs nothing but Python, so that it runs on a login node.
+Nothing here schedules anything: order, limits and retries are the scheduler's own. `make doctor` runs it with any Python.
 """

@@ -9,10 +9,10 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 from npukit.errors import UserError
+from npuops import processes
 from npuops.cluster import records
 from npuops.cluster.plan import Plan, Task
 
@@ -102,67 +102,57 @@ def front_door(plan: Plan, settings: dict[str, str], goals) -> list[str]:
 
 
 def watch(line: list[str]) -> tuple[int, str]:
-    """Run a command in a session of its own, print what it prints, and return its meaning: code of the house and reason.
+    """Run a command, print what it prints, and return its meaning: code of the house and reason.
 
     SIGTERM ends it, and what it started; whatever came of it then counts as interrupted, unless it ended well.
     """
     environment = os.environ | {"LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
     for name in ("LANGUAGE", "MAKEFLAGS", "MAKELEVEL"):
         environment.pop(name, None)
-    process = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                               text=True, errors="replace", start_new_session=True)
-    caught = []
-
-    def stop(number, frame) -> None:
-        caught.append(signal.Signals(number).name)
-        signal_group(process.pid, signal.SIGTERM)
-        killer = threading.Timer(PATIENCE, signal_group, (process.pid, signal.SIGKILL))
-        killer.daemon = True
-        killer.start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    verdict = meaning(echoed(process.stdout))
-    status = process.wait()
+    heard = Heard()
+    status, guard = processes.run(line, heard.take, patience_s=PATIENCE, env=environment, stdin=subprocess.DEVNULL)
     if status == 0:
         return 0, ""
-    if caught:
-        return 75, f"ended by {caught[0]}, the stages that were done are kept"
-    if verdict:
-        return verdict
+    if guard.told:
+        return 75, f"ended by {signal.Signals(guard.told).name}, the stages that were done are kept"
+    if heard.verdict:
+        return heard.verdict
     return (75, "make was killed") if status < 0 else (status if status in (1, 2, 75) else 1, f"{line[0]} exited with {status}")
 
 
-def signal_group(group: int, number: int) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        pass
+class Heard:
+    """What make printed, as far as it tells of the first failure.
 
+    verdict  code and reason of that failure, None where there is none: the reason is the last line that a stage printed before; the
+             innermost make is the first to say that its command failed
+    """
 
-def echoed(lines):
-    """Yield the lines as they come, each printed first."""
-    for line in lines:
-        sys.stdout.write(line)
+    def __init__(self):
+        self.said, self.verdict = "", None
+
+    def take(self, line: bytes) -> None:
+        """Print a line and hear what it says."""
+        text = line.decode(errors="replace")
+        sys.stdout.write(text)
         sys.stdout.flush()
-        yield line.rstrip("\n")
+        self.hear(text.rstrip("\n"))
+
+    def hear(self, line: str) -> None:
+        if self.verdict is None and (failed := FAILED.match(line)):
+            code = int(failed[1]) if failed[1] else 137  # Killed, Terminated
+            self.verdict = (75 if code > 128 and code < 160 else code if code in (2, 75) else 1), self.said
+        elif self.verdict is None and (refused := REFUSED.match(line)):
+            self.verdict = 2, refused[1]
+        elif line.strip() and not line.startswith("make"):
+            self.said = line.strip()
 
 
 def meaning(lines) -> tuple[int, str] | None:
-    """Return code and reason of the first failure in what make printed, None where there is none.
-
-    The reason is the last line that a stage printed before; the innermost make is the first to say that its command failed.
-    """
-    said, verdict = "", None
+    """Return code and reason of the first failure in what make printed, None where there is none."""
+    heard = Heard()
     for line in lines:
-        if verdict is None and (failed := FAILED.match(line)):
-            code = int(failed[1]) if failed[1] else 137  # Killed, Terminated
-            verdict = (75 if code > 128 and code < 160 else code if code in (2, 75) else 1), said
-        elif verdict is None and (refused := REFUSED.match(line)):
-            verdict = 2, refused[1]
-        elif line.strip() and not line.startswith("make"):
-            said = line.strip()
-    return verdict
+        heard.hear(line)
+    return heard.verdict
 
 
 # --- The device ----------------------------------------------------------------------------------------------------------------------

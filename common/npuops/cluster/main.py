@@ -12,9 +12,9 @@ from pathlib import Path
 
 from npukit.errors import JobFailed, NpukitError, UserError
 from npukit.files import aside, write_text
-from npuops.cluster import job, kubernetes, plan, records, site, slurm, texts, volcano
+from npuops.cluster import argo, job, plan, records, site, slurm, volcano
 
-CLUSTERS = {"slurm": slurm.Slurm, "kubernetes": kubernetes.Kubernetes, "volcano": volcano.Volcano}
+CLUSTERS = {"slurm": slurm.Slurm, "argo": argo.Argo, "volcano": volcano.Volcano}
 
 
 def main(arguments: list[str]) -> int | None:
@@ -23,14 +23,15 @@ def main(arguments: list[str]) -> int | None:
     parser = argparse.ArgumentParser(prog="npuops cluster", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     parser.add_argument("--plan", type=Path, help="plan.json of a submission; else the environment says which")
-    parser.add_argument("--group")
-    parser.add_argument("--index", type=int, default=0)
+    parser.add_argument("--task", help="the task that this job is")
     parser.add_argument("--code", type=int, default=0)
     args = parser.parse_args(arguments)
     return verbs[args.verb](args)
 
 
 def known(cluster: str) -> str:
+    if cluster == "kubernetes":
+        raise UserError("Kubernetes itself keeps no order between jobs; say which engine keeps it there: CLUSTER=argo or CLUSTER=volcano")
     if cluster not in CLUSTERS:
         raise UserError(f"CLUSTER='{cluster}'; it is one of {', '.join(CLUSTERS)}")
     return cluster
@@ -58,11 +59,9 @@ def wanted() -> plan.Plan:
         raise UserError(f"MAX_NPUS={limit} bounds nothing: the stand-in, which SOC=cpu and STANDIN=1 mean, asks for no NPU; leave it out, "
                         "or name the chip with SOC=Ascend310P3")
     variables |= {name: ask(name) for name in ask("HANDED_ON", "").split() if ask(name)}
-    for name, given in (variables | {"ROOT": str(root)}).items():
-        texts.printable(given, name)
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     return plan.Plan(name, cluster, str(root), f"{variables['OUT_ROOT']}/jobs/{name}", variables, profile,
-                     plan.graph(sizes, int(limit) if limit else None), int(limit) if limit else None,
+                     plan.graph(sizes, int(limit) if limit and cluster == "slurm" else None), int(limit) if limit else None,
                      plan.declared_memory(root, sizes, variables["PROFILE"]))
 
 
@@ -87,7 +86,7 @@ def submit(args) -> None:
     with aside(place) as new:
         for name in ("tasks", "logs"):
             (new / name).mkdir(parents=True)
-        write_text(new / "plan.json", plan.dumped(made))
+        write_text(new / "plan.json", plan.dumped(made) + "\n")
         for name, text in scheduler.job_texts().items():
             write_text(new / name, text)
     try:
@@ -202,7 +201,8 @@ def check(args) -> None:
 
     cluster = known(os.environ.get("CLUSTER", ""))
     profile = site.read(Path(os.environ["SITE"]) if os.environ.get("SITE") else None)
-    rows = checks.rows(cluster, profile)
+    chip = plan.on_chip({name: os.environ.get(name, "") for name in ("SOC", "STANDIN")})
+    rows = checks.rows(cluster, profile, chip)
     for name, ok, mend in rows:
         print(f"{'ok   ' if ok else 'wrong'}  {name}" + ("" if ok else f": {mend}"))
     if wrong := [name for name, ok, _ in rows if not ok]:
@@ -215,7 +215,7 @@ def check(args) -> None:
 def run_job(args) -> int:
     """Run a task of a submission and exit with the code of the house."""
     made, scheduler, task = task_of(args)
-    device = job.device(os.environ, scheduler.devices, scheduler.numbers_restart) if made.npus(made.group(args.group)) else None
+    device = job.device(os.environ, scheduler.devices, scheduler.numbers_restart) if made.npus(made.group_of(task)) else None
     try:
         return job.run(made, task, scheduler.own_name(), device, args.plan)
     finally:
@@ -230,5 +230,4 @@ def end_job(args) -> int:
 
 def task_of(args):
     made = plan.load(args.plan)
-    scheduler = scheduler_of(made)
-    return made, scheduler, scheduler.pick(made.group(args.group).tasks, args.index)
+    return made, scheduler_of(made), next(task for task in made.tasks() if task.name == args.task)

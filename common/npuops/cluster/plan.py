@@ -6,8 +6,9 @@
     <model>-report    each BS  CPU   postprocess                after infer of the same batch size
     table                      CPU   the table, judged          after every report has ended, well or not
 
-A group is the jobs of one line; schedulers take it as one array. MAX_NPUS bounds the infer jobs that may run at once: the models
-share it out, and where there are more models than NPUs, one model's infer jobs begin when another's have ended.
+A group is the jobs of one line; Slurm takes it as one array. MAX_NPUS bounds the infer jobs that may run at once. Argo
+and Volcano count them; in Slurm's arrays the models share it out, and where there are more models than NPUs, one model's
+infer jobs begin when another's have ended.
 """
 import json
 import re
@@ -18,8 +19,9 @@ from pathlib import Path
 from npukit.errors import UserError
 from npukit.files import read_json
 from npuops.cluster import site as sites
+from npuops.cluster import typed
 
-SCHEMA = 2  # of a plan.json
+SCHEMA = 3  # of a plan.json
 GOALS = {"prepare": ("preprocess", "pth2onnx"), "compile": ("atc",), "infer": ("infer", "perf"), "report": ("postprocess",)}
 BEFORE = {"compile": "prepare", "infer": "compile", "report": "infer"}
 
@@ -71,6 +73,9 @@ class Plan:
     max_npus: int | None = None
     memory_gib: dict[str, dict[str, int]] = field(default_factory=dict)
 
+    def __post_init__(self):
+        typed.printable(asdict(self), "plan")  # whatever text a scheduler is given is made of it
+
     def npus(self, group: Group) -> int:
         """Return how many NPUs each job of a group asks for: whole cards where Slurm gives no less."""
         if group.kind != "infer" or not on_chip(self.variables):
@@ -90,6 +95,9 @@ class Plan:
 
     def group(self, name: str) -> Group:
         return next(group for group in self.groups if group.name == name)
+
+    def group_of(self, task: Task) -> Group:
+        return next(group for group in self.groups if task in group.tasks)
 
 
 def on_chip(variables: dict[str, str]) -> bool:
@@ -134,8 +142,9 @@ def turns(sizes: dict[str, int], limit: int | None) -> dict[str, tuple[int, str 
 
 
 def facts(root: Path, model: str) -> dict[str, str]:
-    """Return what a model's Makefile declares."""
-    return dict(re.findall(r"^(\w+) = (.*)$", (root / "models" / model / "Makefile").read_text(encoding="utf-8"), re.M))
+    """Return what a model's Makefile declares, with whichever of make's assignments."""
+    text = (root / "models" / model / "Makefile").read_text(encoding="utf-8")
+    return dict(re.findall(r"^(\w+)[ \t]*(?::{0,3}|\?)=[ \t]*(.*?)[ \t]*$", text, re.M))
 
 
 def declared_memory(root: Path, models: Iterable[str], profile: str) -> dict[str, dict[str, int]]:
@@ -148,7 +157,7 @@ def requested(root: Path, models: Iterable[str], sizes: str, profile: str) -> di
     """Return each model's batch sizes; UserError where a model has no such batch size or profile."""
     batch_sizes = {}
     for model in models:
-        has, profiles = (facts(root, model)[name].split() for name in ("BATCHES", "PROFILES"))
+        has, profiles = (facts(root, model).get(name, "").split() for name in ("BATCHES", "PROFILES"))
         asked = has if sizes.split() == ["all"] else list(dict.fromkeys(sizes.split()))
         if wrong := [n for n in asked or ["''"] if n not in has]:
             raise UserError(f"{model} has no batch size {wrong[0]}; it has: {' '.join(has)}, or BS=all")
@@ -161,8 +170,8 @@ def requested(root: Path, models: Iterable[str], sizes: str, profile: str) -> di
 # --- Kept and read back --------------------------------------------------------------------------------------------------------------
 
 
-def dumped(plan: Plan) -> str:
-    return json.dumps({"schema": SCHEMA, **asdict(plan)}, indent=1, ensure_ascii=False) + "\n"
+def dumped(plan: Plan, indent: int | None = 1) -> str:
+    return json.dumps({"schema": SCHEMA, **asdict(plan)}, indent=indent, ensure_ascii=False)
 
 
 def load(path: Path) -> Plan:
@@ -170,13 +179,7 @@ def load(path: Path) -> Plan:
     values = read_json(path)
     if values.pop("schema", None) != SCHEMA:
         raise UserError(f"{path} was written by another version of npukit; submit again")
-    groups = tuple(Group(**group | {"tasks": tuple(Task(**task | {"goals": tuple(task["goals"]), "after": tuple(task["after"])})
-                                                   for task in group["tasks"])}) for group in values["groups"])
-    return Plan(**{**values, "groups": groups, "site": sites.filled(sites.Site, without_none(values["site"]), str(path))})
-
-
-def without_none(values: dict) -> dict:
-    return {key: without_none(value) if isinstance(value, dict) else value for key, value in values.items() if value is not None}
+    return typed.build(Plan, values, str(path))
 
 
 # --- What it will cost ---------------------------------------------------------------------------------------------------------------
@@ -213,8 +216,8 @@ def described(plan: Plan) -> str:
         waits = [f"{group.after}, same batch size" if group.kind in ("infer", "report") else group.after] if group.after else []
         waits += [f"all of {group.turn}"] if group.turn else []
         waits += ["every report"] if group.kind == "table" else []
-        rows.append((group.name, str(len(group.tasks)), str(group.at_once or len(group.tasks)), holds, str(site.minutes[group.kind]),
-                     "; ".join(waits) or "-"))
+        at_once = min(group.at_once or len(group.tasks), plan.max_npus or len(group.tasks) if chips else len(group.tasks))
+        rows.append((group.name, str(len(group.tasks)), str(at_once), holds, str(site.minutes[group.kind]), "; ".join(waits) or "-"))
     widths = [max(map(len, column)) for column in zip(*rows)]
     table = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
     settings = " ".join(f"{name}={value}" for name, value in plan.variables.items() if name not in ("DATA", "OUT_ROOT", "VENV") and value)

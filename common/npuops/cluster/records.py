@@ -26,11 +26,6 @@ def read(plan: Plan, task: str) -> dict | None:
     return read_json(path) if path.exists() else None
 
 
-def state(plan: Plan, task: str) -> str | None:
-    record = read(plan, task)
-    return record and record["state"]
-
-
 def begin(plan: Plan, task: Task, job: str, device: str | None) -> dict:
     """Write that a task runs here and now, and return its record; an attempt that ended without a word was interrupted."""
     record = read(plan, task.name) or {"task": task.name, "attempts": []}

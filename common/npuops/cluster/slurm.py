@@ -8,7 +8,7 @@ from pathlib import Path
 
 from npukit.errors import JobFailed, Unavailable, UserError
 from npukit.files import read_json, write_json
-from npuops.cluster import records, texts
+from npuops.cluster import records, render
 from npuops.cluster.plan import Group, Plan, Task
 
 ALIVE = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED")
@@ -57,14 +57,15 @@ class Slurm:
     def job_text(self, group: Group) -> str:
         site, slurm, npus = self.plan.site, self.plan.site.slurm, self.plan.npus(group)
         array = indices(group) and indices(group) + (f"%{group.at_once}" if group.at_once else "")
-        return texts.fill("slurm/job.sbatch", {
-            "title": f"npukit {self.plan.id}: {group.name}, {', '.join(group.tasks[0].goals) or 'the table of results'}",
-            "name": f"npukit-{self.plan.id}-{group.name}", "array": array,
-            "partition": (slurm.npu_partition if npus else None) or slurm.partition, "account": slurm.account, "qos": slurm.qos,
-            "cpus": site.cpus[group.kind], "memory": f"{self.plan.memory(group)}G", "gres": f"{slurm.gres}:{npus}" if npus else None,
-            "minutes": site.minutes[group.kind], "signal": f"TERM@{site.grace}", "root": self.plan.root, "log": self.log(group),
-            "modules": slurm.modules or None, "library": f"{self.plan.root}/common", "python": f"{self.plan.variables['VENV']}/bin/python",
-            "plan": f"{self.plan.folder}/plan.json", "group": group.name})
+        options = {
+            "job-name": f"npukit-{self.plan.id}-{group.name}", "partition": (slurm.npu_partition if npus else None) or slurm.partition,
+            "account": slurm.account, "qos": slurm.qos, "array": array, "cpus-per-task": site.cpus[group.kind],
+            "mem": f"{self.plan.memory(group)}G", "gres": f"{slurm.gres}:{npus}" if npus else None, "time": site.minutes[group.kind],
+            "signal": f"TERM@{site.grace}", "chdir": self.plan.root, "output": self.log(group)}
+        return render.sbatch(
+            title=f"npukit {self.plan.id}: {group.name}, {', '.join(group.tasks[0].goals) or 'the table of results'}", options=options,
+            modules=slurm.modules, library=f"{self.plan.root}/common", python=f"{self.plan.variables['VENV']}/bin/python",
+            plan=f"{self.plan.folder}/plan.json", group=group.name)
 
     def log(self, group: Group) -> str:
         """Return the file that a group's jobs print to; a per cent sign in a path is no pattern."""
@@ -135,8 +136,7 @@ class Slurm:
         return ""
 
     def job_id(self, task: Task) -> str:
-        group = next(group for group in self.plan.groups if task in group.tasks)
-        job = self.submitted().get(group.name, "")
+        job = self.submitted().get(self.plan.group_of(task).name, "")
         return f"{job}_{task.batch_size}" if task.batch_size else job
 
     def cancel(self) -> None:
@@ -193,10 +193,6 @@ class Slurm:
             call("scontrol", "update", f"JobId={name}", f"ExcNodeList={','.join(sorted(avoided))}")
         time.sleep(60)  # until Slurm's SIGKILL: an exit code would be taken for the job's
         return 75
-
-    def pick(self, tasks: tuple[Task, ...], index: int) -> Task:
-        """Return the task of an array's index, which is its batch size."""
-        return next(task for task in tasks if task.batch_size in (None, index))
 
     def finish(self, task: Task) -> None:
         """Slurm itself knows what waits for a task."""

@@ -13,7 +13,6 @@ import functools
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -22,10 +21,12 @@ from pathlib import Path
 
 from npukit import files
 from npukit.errors import JobFailed, UserError
+from npuops import processes
 
 PROFILES = ("released", "random", "trained", "tiny")  # the first whose text and weights are there
 GEARS = 4  # as many as CANN's documentation advises: compiling takes longer with each
 DONE, FAILED, LEFT_OUT = "done", "failed", "left out"
+PATIENCE = 10  # seconds between SIGTERM and SIGKILL for a step
 USED_UP = "the minutes of NPU time are used up"
 
 
@@ -131,7 +132,6 @@ def run(plan: Plan, minutes: float, report) -> list[dict]:
 
     minutes  of NPU time, for this call
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so watch() ends what it has started
     path = plan.place / "steps.json"
     before = {record["name"]: record for record in files.read_json(path)} if path.exists() else {}
     records, left_s = [], 60 * minutes
@@ -174,20 +174,11 @@ def watch(command: list[str], log: Path, limit_s: float | None) -> int | None:
     What ends this process ends the command too: nothing may hold the device any longer.
     """
     with open(log, "wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-                                   env=environment())
-    try:
-        return process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        status, guard = processes.run(command, limit_s=limit_s, patience_s=PATIENCE, env=environment(),
+                                      stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    if guard.told:
+        sys.exit(128 + guard.told)
+    return None if guard.timed_out else status
 
 
 def environment() -> dict[str, str]:

@@ -9,7 +9,6 @@ The folder then also holds
     reads.mk     the files that the command read, as prerequisites of the stage; common/model.mk includes it
 A killed stage leaves a hidden folder that the next run removes; a failed one leaves <folder>.failed to look into.
 """
-import contextlib
 import datetime
 import errno
 import functools
@@ -27,6 +26,7 @@ from pathlib import Path
 
 from npukit.errors import JobFailed, Unavailable, UserError
 from npukit.files import sha256
+from npuops import processes
 from npuops.locks import hold
 from npuops.stage import reads
 from npuops.stage.device import require_idle, require_node
@@ -138,50 +138,17 @@ def watch(command: list[str], folder: Path, show: bool, environment: dict[str, s
     Return its exit status, -signal if killed. One that was told to end has not done its work, though it may end with 0. Where
     stderr is a terminal the command has it, so that its progress bar can be seen.
     """
-    terminal = sys.stderr.isatty()
-    try:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE,
-                                   stderr=None if terminal else subprocess.STDOUT)
-    except OSError as error:
-        raise JobFailed(f"{command[0]} cannot be started: {error.strerror}") from None
-    caught = []
+    stderr = None if sys.stderr.isatty() else subprocess.STDOUT
+    with open(folder / "log.txt", "wb") as log:
 
-    def end(number: int, _) -> None:
-        caught.append(number)
-        hand_on(process.pid, number)
+        def keep(line: bytes) -> None:
+            log.write(line)
+            if show:
+                sys.stdout.buffer.write(line)
+                sys.stdout.flush()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    try:
-        with open(folder / "log.txt", "wb") as log:
-            for line in process.stdout:
-                log.write(line)
-                if show:
-                    sys.stdout.buffer.write(line)
-                    sys.stdout.flush()
-        return process.wait() or (-caught[0] if caught else 0)
-    finally:  # a log that cannot be written must not leave the command at work
-        if process.poll() is None:
-            hand_on(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def hand_on(pid: int, number: int) -> None:
-    """Send a signal to a process and to all that it has started. (A session of its own would outlive a killed make.)
-
-    Itself first: a shell whose command died before it would go on with the next one.
-    """
-    for each in lineage(pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(each, number)
-
-
-def lineage(pid: int) -> list[int]:
-    """Return a process and all that it has started, parents before children."""
-    below = []
-    with contextlib.suppress(OSError):  # it has ended meanwhile
-        below = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
-    return [pid, *(each for child in below for each in lineage(child))]
+        status, guard = processes.run(command, keep, cwd=folder, stderr=stderr, env=environment)
+    return status or (-guard.told if guard.told else 0)
 
 
 def publish(new: Path, into: Path) -> Path:

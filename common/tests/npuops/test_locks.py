@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import filelock
 import pytest
 from scripts import environment
 
@@ -157,3 +158,17 @@ def test_a_failing_block_frees_the_lock(tmp_path):
     with pytest.raises(ZeroDivisionError), hold(tmp_path / "lock"):
         raise ZeroDivisionError
     assert newest(tmp_path / "lock") == (1, None)
+
+
+def test_why_these_are_not_filelock_s(tmp_path, monkeypatch):
+    """Where names cannot be exchanged, as on NFS, filelock waits for ever for a holder that was killed. When this fails, take filelock."""
+    place = f"import filelock, os; lock = filelock.SoftFileLease({str(tmp_path / 'soft')!r}); lock.acquire(); os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", place]).returncode == -signal.SIGKILL
+    monkeypatch.setattr("filelock._soft.exchange_names", lambda *_: False)
+    with pytest.raises(filelock.Timeout):
+        filelock.SoftFileLease(tmp_path / "soft", timeout=0.5).acquire()
+    ours = HANG.replace("time.sleep(60)", "import os; os.kill(os.getpid(), 9)")
+    assert subprocess.run([sys.executable, "-c", ours, tmp_path / "ours"], env=environment(),
+                          stdout=subprocess.DEVNULL).returncode == -signal.SIGKILL
+    with hold(tmp_path / "ours"):
+        assert newest(tmp_path / "ours")[0] == 2

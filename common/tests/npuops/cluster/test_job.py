@@ -179,7 +179,7 @@ def test_apptainer_takes_all_of_it():
 def test_object_storage_comes_before_and_after():
     from npuops.cluster.site import KubernetesSite
 
-    plan = made("kubernetes", kubernetes=KubernetesSite(mirror="s3://c/d", publish="s3://r/n"))
+    plan = made("argo", kubernetes=KubernetesSite(mirror="s3://c/d", publish="s3://r/n"))
     fetch, prepare = lines(plan, "bilstm_crf-prepare")
     assert fetch[-1] == "fetch" and "MIRROR=s3://c/d" in fetch and prepare[-1] == "pth2onnx"
     table, publish = lines(plan, "table")

@@ -53,9 +53,16 @@ def test_every_group_comes_after_what_it_waits_for(sizes, limit):
 
 
 def test_a_plan_is_read_back_as_it_was(tmp_path):
-    for cluster in ("slurm", "kubernetes", "volcano"):
+    for cluster in ("slurm", "argo", "volcano"):
         (tmp_path / "plan.json").write_text(plan.dumped(made(cluster)))
         assert plan.load(tmp_path / "plan.json") == made(cluster)
+    whole = json.loads((tmp_path / "plan.json").read_text())
+    for spoil, said in ((lambda p: p["groups"][0].pop("kind"), r"plan.json: groups\[0\]: the key kind is missing"),
+                        (lambda p: p["site"].update(retries="3"), "plan.json: site: retries = '3'; expected int")):
+        spoil(spoilt := json.loads(json.dumps(whole)))
+        (tmp_path / "plan.json").write_text(json.dumps(spoilt))
+        with pytest.raises(UserError, match=said):
+            plan.load(tmp_path / "plan.json")
     (tmp_path / "plan.json").write_text(json.dumps({"schema": plan.SCHEMA - 1}))
     with pytest.raises(UserError, match="another version"):
         plan.load(tmp_path / "plan.json")
@@ -71,7 +78,7 @@ def test_the_cost_is_what_the_last_reports_say(tmp_path):
     assert "bilstm_crf-infer " in text and "all of bert_base_sst2-infer" in text
 
 
-@pytest.mark.parametrize("cluster", ["slurm", "kubernetes", "volcano"])
+@pytest.mark.parametrize("cluster", ["slurm", "argo", "volcano"])
 @pytest.mark.parametrize("soc, standin", [("cpu", ""), ("cpu", "1"), ("Ascend310P3", "1"), ("Ascend310P3", ""), ("Ascend910B4", "")])
 @pytest.mark.parametrize("even", [False, True])
 def test_an_npu_is_asked_for_by_inference_on_a_chip_alone(cluster, soc, standin, even):
@@ -94,6 +101,15 @@ def test_memory_is_the_site_s_or_more_where_the_model_needs_more(tmp_path):
     (tmp_path / "models" / "x" / "Makefile").write_text("BATCHES = 1 4\nMEMORY_GIB_compile = 12\n# MEMORY_GIB_infer = 9\n")
     assert plan.declared_memory(tmp_path, ["x"], "random") == {"x": {"compile": 12}}
     assert plan.declared_memory(tmp_path, ["x"], "tiny") == {"x": {}}
+
+
+@pytest.mark.parametrize("assign", ["=", " = ", " := ", ":=", " ?= "])
+def test_a_makefile_may_assign_as_it_likes(assign, tmp_path):
+    (tmp_path / "models" / "x").mkdir(parents=True)
+    (tmp_path / "models" / "x" / "Makefile").write_text(f"BATCHES{assign}1 4\nPROFILES{assign}tiny random \n")
+    assert plan.requested(tmp_path, ["x"], "all", "random") == {"x": [1, 4]}
+    with pytest.raises(UserError, match="x has no batch size 8; it has: 1 4"):
+        plan.requested(tmp_path, ["x"], "8", "tiny")
 
 
 def test_what_the_models_declare_are_kinds_of_jobs():
@@ -123,6 +139,8 @@ def test_the_documented_profile_is_read(tmp_path):
 
 @pytest.mark.parametrize("text, said", [
     ("cpu = 4", "there is no key cpu; there are: engine, image"), ("[slurm]\nqueue = 'x'", "slurm: there is no key queue"),
+    ("modules = 4", "there is no key modules"), ("[slurm]\nmodules = ['a', 4]", "slurm: modules[1] = 4; expected str"),
+    ("[kubernetes]\nlabels = {a = 1}", "kubernetes: labels.a = 1; expected str"), ("slurm = 1", "slurm = 1; expected dict"),
     ("cpus = 4", "cpus = 4; expected dict"), ("retries = '4'", "retries = '4'; expected int"),
     ("retries = true", "retries = True; expected int"),
     ("grace = 0", "grace = 0; cpus, memory_gib, minutes are of"), ("cpus = {infer = '4'}", "cpus.infer = '4'"),

@@ -12,8 +12,9 @@ from plans import KUBERNETES, made
 from scripts import environment
 
 from npukit.errors import UserError
-from npuops.cluster import checks, kubernetes, main, plan, records
-from npuops.cluster.kubernetes import Kubernetes
+from npuops.cluster import checks, kubectl, main, plan, records
+from npuops.cluster.argo import Argo
+from npuops.cluster.volcano import Volcano
 
 ROOT = Path(__file__).parents[4]
 
@@ -63,7 +64,9 @@ def test_a_plan_says_what_the_chip_may_fuse(tmp_path):
 
 
 @pytest.mark.parametrize("given, said", [
-    ("CLUSTER=", "CLUSTER=''; it is one of slurm, kubernetes, volcano"), ("MAX_NPUS=0", "MAX_NPUS='0'; it is a whole number from 1"),
+    ("CLUSTER=", "CLUSTER=''; it is one of slurm, argo, volcano"),
+    ("CLUSTER=kubernetes", "say which engine keeps it there: CLUSTER=argo or CLUSTER=volcano"),
+    ("MAX_NPUS=0", "MAX_NPUS='0'; it is a whole number from 1"),
     ("MAX_NPUS=many", "MAX_NPUS='many'; it is a whole number"),
     ("MAX_NPUS=2", "MAX_NPUS=2 bounds nothing: the stand-in, which SOC=cpu and STANDIN=1 mean, asks for no NPU"),
     ("PROFILE=huge", "bilstm_crf has no profile 'huge'; it has: tiny"),
@@ -76,7 +79,7 @@ def test_an_impossible_request_is_answered(given, said):
 
 
 @pytest.mark.parametrize("cluster, missing", [
-    ("slurm", "sbatch, squeue, scontrol, scancel are missing"), ("kubernetes", "kubectl is missing"), ("volcano", "kubectl is missing")])
+    ("slurm", "sbatch, squeue, scontrol, scancel are missing"), ("argo", "kubectl is missing"), ("volcano", "kubectl is missing")])
 def test_submit_without_a_scheduler_says_what_is_missing(cluster, missing, tool, tmp_path):
     (tmp_path / "site.toml").write_text('image = "registry.example.org/x:1"\n')
     place = tmp_path / "bin"  # of this machine's commands those that the front door needs
@@ -108,7 +111,7 @@ def test_a_refused_submission_leaves_nothing(tool, tmp_path):
 # --- What make jobs says --------------------------------------------------------------------------------------------------------------
 
 
-class Silent(Kubernetes):
+class Silent(Argo):
     """A scheduler that knows what it is told here."""
 
     live: ClassVar[dict] = {}
@@ -146,60 +149,23 @@ def test_the_reason_is_told_to_all_that_wait(tmp_path, monkeypatch):
     assert main.summary(asked)["b-infer-bs1"] == main.summary(asked)["b-report-bs1"] == "cancelled"
 
 
-# --- Kubernetes -----------------------------------------------------------------------------------------------------------------------
+# --- Argo Workflows, Volcano ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def cluster(tmp_path):
-    asked = made("kubernetes", tmp_path, batch_sizes={"a": [1, 4], "b": [1]}, max_npus=1)
+    asked = made("argo", tmp_path, batch_sizes={"a": [1, 4], "b": [1]}, max_npus=1)
     (tmp_path / "tasks").mkdir()
     return asked
 
 
-def waiting(asked):
-    """Return the groups that are ready and have not begun."""
-    known = Kubernetes(asked)
-    return {group.name for group in asked.groups if group.kind != "prepare" and known.ready(group) and not known.begun(group)}
-
-
-def test_jobs_are_resumed_in_order_and_a_failure_stops_no_other_model(cluster):
-    assert waiting(cluster) == set()
-    record(cluster, "a-prepare", "done", 0)
-    assert waiting(cluster) == {"a-compile"}
-    record(cluster, "a-compile-bs1", "failed", 1, "x")
-    assert waiting(cluster) == set(), "its other batch size is still to come"
-    record(cluster, "a-compile-bs4", "done", 0)
-    assert waiting(cluster) == {"a-infer"}
-    record(cluster, "b-prepare", "done", 0)
-    record(cluster, "b-compile-bs1", "done", 0)
-    assert waiting(cluster) == {"a-infer"}, "MAX_NPUS=1: a first"
-    record(cluster, "a-infer-bs1", "failed", 1, "a-compile-bs1: x")
-    record(cluster, "a-infer-bs4", "interrupted", 75, "x")
-    assert waiting(cluster) == set()
-    record(cluster, "a-infer-bs4", "failed", 1, "x")
-    assert waiting(cluster) == {"b-infer"}, "nothing of a is left to report"
-    record(cluster, "b-infer-bs1", "done", 0)
-    record(cluster, "b-report-bs1", "done", 0)
-    assert waiting(cluster) == {"table"}
-
-
-def test_the_last_of_a_group_resumes_the_next(cluster, tmp_path, monkeypatch):
-    asked, message = [], tmp_path / "termination-log"
+def test_the_record_is_the_last_message(cluster, tmp_path, monkeypatch):
+    message = tmp_path / "termination-log"
     message.touch()
-    monkeypatch.setattr(kubernetes, "MESSAGE", message)
-    monkeypatch.setattr(kubernetes, "ACCOUNT", tmp_path)
-    (tmp_path / "token").write_text("secret\n")
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    monkeypatch.setattr(kubernetes.ssl, "create_default_context", lambda cafile: None)
-    monkeypatch.setattr(kubernetes.urllib.request, "urlopen", lambda request, **_: (asked.append(request), open("/dev/null"))[1])
+    monkeypatch.setattr(kubectl, "MESSAGE", message)
     record(cluster, "a-prepare", "done", 0)
-    Kubernetes(cluster).finish(next(task for task in cluster.tasks() if task.name == "a-prepare"))
-    [request] = asked
-    assert request.full_url == "https://[fd00::1]:443/apis/batch/v1/namespaces/nlp/jobs/npukit-abcdef-a-compile"
-    assert (request.method, request.data) == ("PATCH", b'{"spec":{"suspend":false}}')
-    assert request.headers["Authorization"] == "Bearer secret"
-    assert json.loads(message.read_text())["state"] == "done" and "secret" not in message.read_text()
+    Argo(cluster).finish(next(task for task in cluster.tasks() if task.name == "a-prepare"))
+    assert json.loads(message.read_text())["state"] == "done"
 
 
 def test_records_and_reports_come_back_without_the_volumes(tool, cluster, tmp_path):
@@ -207,54 +173,69 @@ def test_records_and_reports_come_back_without_the_volumes(tool, cluster, tmp_pa
     said = {"state": "failed", "code": 2, "reason": "line 3 is short"}
     word = {"task": "a-prepare", **said, "attempts": [said | {"host": "p1", "device": None, "started": 1, "ended": 2}]}
 
-    def pod(name, group, index, status):
-        args = ["--group", group, "--index", "$(JOB_COMPLETION_INDEX)"]
-        return {"metadata": {"name": name, "creationTimestamp": name, "annotations": {"batch.kubernetes.io/job-completion-index": index}},
-                "spec": {"nodeName": "n1", "containers": [{"args": args}]}, "status": status}
+    def pod(name, task, status):
+        return {"metadata": {"name": name, "creationTimestamp": name, "labels": {"npukit/task": task}},
+                "spec": {"nodeName": "n1"}, "status": status}
 
     ended = {"state": {"terminated": {"message": json.dumps(word)}}}
     pending = {"status": "False", "message": "0/3 nodes are available"}
-    pods = [pod("p1", "a-prepare", "0", {"phase": "Failed", "containerStatuses": [ended]}),
-            pod("p2", "b-infer", "0", {"phase": "Running"}),
-            pod("p3", "b-compile", "0", {"phase": "Pending", "conditions": [pending]}),
-            pod("p4", "table", "0", {"phase": "Succeeded"})]
-    (tmp_path / "pods.json").write_text(json.dumps({"items": pods}))
+    known = [pod("p1", "a-prepare", {"phase": "Failed", "containerStatuses": [ended]}),
+            pod("p2", "b-infer-bs1", {"phase": "Running"}),
+            pod("p3", "b-compile-bs1", {"phase": "Pending", "conditions": [pending]}),
+            pod("p4", "table", {"phase": "Succeeded"})]
+    (tmp_path / "pods.json").write_text(json.dumps({"items": known}))
     (tmp_path / "log").write_text(f"a table\nnpukit-report {json.dumps(report)}\n")
     asked = tool("kubectl", f"case $1 in get) cat {tmp_path}/pods.json;; logs) cat {tmp_path}/log;; esac")
     cluster.variables["OUT_ROOT"] = str(tmp_path / "out")
-    Kubernetes(cluster).fetch()
+    Argo(cluster).fetch()
     told = main.summary(cluster)
     assert told["a-compile-bs4"] == "not run: a-prepare failed (2): line 3 is short" and told["b-infer-bs1"] == "running on n1"
     assert told["b-compile-bs1"] == "waiting: 0/3 nodes are available" and told["b-report-bs1"] == "waiting: for its turn"
     assert json.loads(plan.report_file(cluster, "a", 1).read_text()) == report
-    Kubernetes(cluster).cancel()
     label = "npukit/submission=20260102-030405-abcdef"
-    assert asked.read_text().splitlines()[-1] == f"delete --namespace=nlp jobs,configmaps --selector={label} --wait=false"
+    Argo(cluster).cancel()
+    assert asked.read_text().splitlines()[-1] == f"delete --namespace=nlp workflows.argoproj.io,configmaps --selector={label} --wait=false"
+    Volcano(cluster).cancel()
+    kinds = "jobflows.flow.volcano.sh,jobtemplates.flow.volcano.sh,queues.scheduling.volcano.sh,configmaps"
+    assert asked.read_text().splitlines()[-1] == f"delete --namespace=nlp {kinds} --selector={label} --wait=false"
 
 
 def test_a_cluster_that_does_not_answer_is_one_sentence(tool, tmp_path):
     said = "E1124 memcache.go:265] couldn't get current server API group list: connection refused\n" * 3
     asked = tool("kubectl", f'echo "{said}" >&2; exit 1')
     (tmp_path / "site.toml").write_text('image = "registry.example.org/x:1"\n')
-    code, printed = make("submit", "CLUSTER=kubernetes", f"SITE={tmp_path}/site.toml", f"OUT_ROOT={tmp_path}/out",
+    code, printed = make("submit", "CLUSTER=argo", f"SITE={tmp_path}/site.toml", f"OUT_ROOT={tmp_path}/out",
                          PATH=f"{tmp_path}/tools:/usr/bin:/bin")
     assert code == 2 and "the cluster does not answer; is there a context" in printed and "memcache" not in printed
     assert asked.read_text().splitlines() == ["version --namespace=default --output=json"]
     assert not list((tmp_path / "out" / "jobs").iterdir())
 
 
-def test_a_kubernetes_without_an_image_is_answered():
-    with pytest.raises(UserError, match="the site's profile names no image"):
-        Kubernetes(plan.Plan(**{**vars(made("kubernetes")), "site": main.site.Site()})).job_texts()
+@pytest.mark.parametrize("verb", ["jobs", "collect", "cancel"])
+def test_what_asks_a_cluster_that_is_gone_is_one_sentence(verb, tool, cluster, tmp_path):
+    tool("kubectl", "echo 'E1124 memcache.go:265] connection refused' >&2; echo 'The connection was refused' >&2; exit 1")
+    asked = plan.Plan(**{**vars(cluster), "folder": str(tmp_path / "out" / "jobs" / cluster.id)})
+    for name in ("tasks", "logs"):
+        (Path(asked.folder) / name).mkdir(parents=True)
+    (Path(asked.folder) / "plan.json").write_text(plan.dumped(asked))
+    code, printed = make(verb, f"OUT_ROOT={tmp_path}/out", PATH=f"{tmp_path}/tools:/usr/bin:/bin")
+    assert code == 2 and "the cluster does not answer; is there a context" in printed
+    assert "memcache" not in printed and "refused" not in printed and "Traceback" not in printed
+
+
+@pytest.mark.parametrize("cluster", ["argo", "volcano"])
+def test_pods_without_an_image_are_answered(cluster):
+    with pytest.raises(UserError, match=f"the site's profile names no image; CLUSTER={cluster} needs"):
+        main.CLUSTERS[cluster](plan.Plan(**{**vars(made(cluster)), "site": main.site.Site()})).job_texts()
 
 
 def test_kustomize_takes_the_folder(tmp_path):
     if not has("kubectl"):
         pytest.skip("there is no kubectl here")
-    for name, text in Kubernetes(made("kubernetes")).job_texts().items():
+    for name, text in Volcano(made("volcano")).job_texts().items():
         (tmp_path / name).write_text(text)
     done = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.count("kind: Job") == 9, done.stderr
+    assert done.returncode == 0 and done.stdout.count("kind: JobTemplate") == 12, done.stderr
 
 
 def has(program):
@@ -264,8 +245,9 @@ def has(program):
 # --- The checklist --------------------------------------------------------------------------------------------------------------------
 
 
-def wrong(cluster, site=None):
-    return {name: mend for name, ok, mend in checks.rows(cluster, site or main.site.Site(kubernetes=KUBERNETES, image="x")) if not ok}
+def wrong(cluster, chip=True):
+    site = main.site.Site(kubernetes=KUBERNETES, image="x")
+    return {name: mend for name, ok, mend in checks.rows(cluster, site, chip) if not ok}
 
 
 def test_without_its_commands_a_scheduler_cannot_be_checked(tool):
@@ -285,29 +267,34 @@ def test_a_slurm_is_checked(tool, config, offered, faults):
     tool("scontrol", f"printf '{CONFIG.format(gres=config[0], requeue=config[1])}'")
     tool("sinfo", f"[[ $* == *%a* ]] && echo up || echo '{offered}'")
     assert set(wrong("slurm")) == faults
+    assert set(wrong("slurm", chip=False)) == faults - {"GresTypes has npu", "nodes offer npu"}, "CPU jobs ask for no NPU"
     tool("scontrol", "exit 1")
-    assert set(wrong("slurm")) == {"the controller answers"}
+    assert set(wrong("slurm")) == {"the cluster answers"}
 
 
-def test_a_kubernetes_is_checked(tool, tmp_path):
+def test_argo_and_volcano_are_checked(tool, tmp_path):
     node = {"metadata": {"labels": {"accelerator": "huawei-Ascend310P"}}, "status": {"allocatable": {"huawei.com/Ascend310P": "4"}}}
     (tmp_path / "nodes").write_text(json.dumps({"items": [node]}))
     answers = {"version": 'echo \'{"serverVersion": {"minor": "35+"}}\'', "get nodes": f"cat {tmp_path}/nodes", "auth": "echo yes",
                "get serviceaccount": "echo npukit", "get persistentvolumeclaim": "echo '[\"ReadWriteMany\"]'",
-               "api-resources": "printf '%s.volcano.sh\\n' jobs.batch jobflows.flow jobtemplates.flow queues.scheduling",
+               "api-resources": "printf '%s\\n' {jobs.batch,{jobflows,jobtemplates}.flow,queues.scheduling}.volcano.sh "
+                                "workflows.argoproj.io",
                "get queues": "echo -n Open"}
 
     def answering(**changed):
-        lines = [f'"{words}"*) {changed.get(words.replace(" ", "_"), answer)};;' for words, answer in answers.items()]
+        lines = [f'"{words}"*) {changed.get(words.replace(" ", "_").replace("-", "_"), answer)};;' for words, answer in answers.items()]
         tool("kubectl", f'case "$*" in {" ".join(lines)} esac')
 
     answering()
-    assert wrong("kubernetes") == wrong("volcano") == {}
-    answering(version='echo \'{"serverVersion": {"minor": "28"}}\'', auth="echo no")
-    assert set(wrong("kubernetes")) == {"Kubernetes 1.28 has podFailurePolicy and FailIndex", "you may create jobs",
-                                        "you may create configmaps"}
+    assert wrong("argo") == wrong("volcano") == {}
+    answering(api_resources="true", auth="echo no")
+    assert set(wrong("argo")) == {"workflows.argoproj.io is known", "you may create workflows.argoproj.io", "you may create configmaps"}
+    answering(version="exit 1")
+    assert set(wrong("argo")) == set(wrong("volcano")) == {"the cluster answers"}
     answering(get_nodes="echo '{\"items\": []}'", get_queues="echo -n Closed", get_persistentvolumeclaim="echo '[\"ReadWriteOnce\"]'")
     assert set(wrong("volcano")) == {"a node offers huawei.com/Ascend310P",
                                      "such a node has the labels {'accelerator': 'huawei-Ascend310P'}",
                                      "queue default is open", "volume npukit-out can be mounted by several nodes",
                                      "volume corpora can be mounted by several nodes"}
+    assert set(wrong("argo", chip=False)) == {"volume npukit-out can be mounted by several nodes",
+                                              "volume corpora can be mounted by several nodes"}

@@ -1,6 +1,7 @@
 """The job texts: nothing that a name or a path says can be more than one word; golden files; the schedulers' own schemas."""
 import json
 import os
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -14,8 +15,7 @@ from hypothesis import strategies as st
 from plans import KUBERNETES, SLURM, made
 
 from npukit.errors import UserError
-from npuops.cluster import texts
-from npuops.cluster.kubernetes import Kubernetes
+from npuops.cluster import argo, render
 from npuops.cluster.main import CLUSTERS
 
 HERE = Path(__file__).parent
@@ -26,18 +26,18 @@ VISIBLE_AND_BLANKS = st.lists(VISIBLE, min_size=1).map(" ".join)
 
 @given(VISIBLE_AND_BLANKS)
 def test_a_value_is_one_word_of_a_shell(value):
-    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {texts.quote_shell(value)}"], capture_output=True, check=True)
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {render.words(value)}"], capture_output=True, check=True)
     assert done.stdout.decode() == value + "\0"
 
 
 @given(st.lists(VISIBLE_AND_BLANKS))
 def test_a_list_is_as_many_words(values):
-    assert shlex.split(texts.quote_shell(values)) == values
+    assert shlex.split(render.words(values)) == values
 
 
 @given(st.dictionaries(VISIBLE, VISIBLE_AND_BLANKS) | st.lists(VISIBLE_AND_BLANKS) | VISIBLE_AND_BLANKS | st.integers() | st.booleans())
 def test_a_value_is_one_value_of_yaml(value):
-    assert yaml.safe_load(f"a: [{texts.quote_yaml(value)}]\nb: 1") == {"a": [value], "b": 1}
+    assert yaml.safe_load(render.manifest({"a": [value], "b": 1})) == {"a": [value], "b": 1}
 
 
 HOSTILE = ["$(touch pwned)", "`touch pwned`", "'; touch pwned; '", '"; touch pwned; "', "a: b", "- x", "{a: b}", "#", "*x", "!!python/x",
@@ -63,7 +63,7 @@ def job_lines() -> list[str]:
     return CLUSTERS["slurm"](plan).job_texts()["bilstm_crf-infer.sbatch"].splitlines()
 
 
-@pytest.mark.parametrize("cluster", ["kubernetes", "volcano"])
+@pytest.mark.parametrize("cluster", ["argo", "volcano"])
 @pytest.mark.parametrize("value", HOSTILE)
 def test_hostile_names_stay_names_in_yaml(cluster, value):
     site = KUBERNETES.__class__(namespace=value, data_claim=value, host_paths=[value], node_selector={value: value})
@@ -74,7 +74,7 @@ def test_hostile_names_stay_names_in_yaml(cluster, value):
         assert manifest["metadata"].get("namespace", value) == value if name != "kustomization.yaml" else manifest["resources"]
         if name == "plan.yaml":
             assert json.loads(manifest["data"]["plan.json"])["variables"]["LOOP"] == value
-        if pod := pod_of(manifest):
+        for pod in pods_of(manifest):
             volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
             assert volumes["data"]["persistentVolumeClaim"]["claimName"] == value
             assert pod["spec"].get("nodeSelector", {value: value}) == {value: value}
@@ -111,85 +111,125 @@ def test_the_texts_are_those_that_were_read_by_eye(cluster):
 # --- Schemas --------------------------------------------------------------------------------------------------------------------------
 
 
-def pod_of(manifest: dict) -> dict | None:
+def pods_of(manifest: dict) -> list[dict]:
+    """Return the pods of a manifest as Kubernetes will see them; Argo puts each together from a template and the whole workflow."""
     spec = manifest.get("spec", {})
-    return spec["tasks"][0]["template"] if "tasks" in spec else spec.get("template")
+    if manifest["kind"] == "Workflow":
+        whole = {"securityContext": spec["securityContext"], "serviceAccountName": spec["serviceAccountName"]}
+        return [{"metadata": each["metadata"], "spec": whole | {"containers": [each["container"]], "volumes": each["volumes"],
+                 **({"nodeSelector": each["nodeSelector"]} if "nodeSelector" in each else {}), **json.loads(each["podSpecPatch"])}}
+                for each in spec["templates"] if "container" in each]
+    return [spec["tasks"][0]["template"]] if "tasks" in spec else []
+
+
+def manifests_of(cluster: str, **options) -> list[dict]:
+    return [yaml.safe_load(text) for name, text in CLUSTERS[cluster](made(cluster, **options)).job_texts().items()
+            if name != "kustomization.yaml"]
 
 
 def valid(manifest: dict, version: str) -> None:
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
+OWN = {cluster: json.loads((HERE / f"{cluster}.schema.json").read_text()) for cluster in ("argo", "volcano")}
+
+
+def own_valid(manifest: dict) -> None:
+    """Check what is a scheduler's own by the checked-in extract of its published definitions."""
+    schema = OWN["argo"] if manifest["kind"] == "Workflow" else OWN["volcano"] | OWN["volcano"]["kinds"][manifest["kind"]]
+    jsonschema.validate(manifest, schema)
+
+
+@pytest.mark.parametrize("cluster", OWN)
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("options", [{}, {"max_npus": None, "kubernetes": KUBERNETES.__class__()}], ids=["all", "little"])
-def test_kubernetes_takes_the_manifests(version, options):
-    files = Kubernetes(made("kubernetes", **options)).job_texts()
-    manifests = [yaml.safe_load(text) for name, text in files.items() if name != "kustomization.yaml"]
-    manifests += yaml.safe_load_all((texts.FOLDER / "kubernetes" / "rbac.yaml").read_text())
-    for manifest in manifests:
-        valid(manifest, version)
+def test_the_cluster_takes_the_manifests(cluster, version, options):
+    """What is the scheduler's own by its own schema, ConfigMap and pods by Kubernetes'."""
+    for manifest in manifests_of(cluster, **options):
         assert len(manifest["metadata"]["name"]) <= 63 and manifest["metadata"]["name"].replace("-", "").isalnum()
+        valid(manifest, version) if manifest["kind"] == "ConfigMap" else own_valid(manifest)
+        for pod in pods_of(manifest):
+            valid({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", **pod["metadata"]}, "spec": pod["spec"]}, version)
 
 
-def test_a_wrong_manifest_is_seen():
-    manifest = yaml.safe_load(Kubernetes(made("kubernetes")).job_texts()["table.yaml"])
-    manifest["spec"]["podFailurePolicy"]["rules"][0]["aktion"] = "Ignore"
+def test_a_wrong_pod_is_seen():
+    pod = pods_of(manifests_of("argo")[1])[0]
+    pod["spec"]["containers"][0]["arguments"] = []
     with pytest.raises(kubernetes_validate.ValidationError):
-        valid(manifest, VERSIONS[0])
+        valid({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod["spec"]}, VERSIONS[0])
 
 
-VOLCANO = json.loads((HERE / "volcano.schema.json").read_text())
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_volcano_takes_the_manifests(version):
-    """The parts that are Volcano's own by the checked-in extract of its definitions, the pods by Kubernetes' own."""
-    for name, text in CLUSTERS["volcano"](made("volcano")).job_texts().items():
-        manifest = yaml.safe_load(text)
-        if name == "plan.yaml":
-            valid(manifest, version)
-        elif name != "kustomization.yaml":
-            volcano_valid(manifest)
-            if pod := pod_of(manifest):
-                valid({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", **pod["metadata"]}, "spec": pod["spec"]}, version)
-
-
-def volcano_valid(manifest: dict) -> None:
-    jsonschema.validate(manifest, {**VOLCANO["kinds"][manifest["kind"]], "$defs": VOLCANO["$defs"]})
-
-
-@pytest.mark.parametrize("spoil", [
-    lambda m: m["spec"]["policies"][0].update(event="PodGone"), lambda m: m["spec"]["policies"][1].update(event="PodFailed"),
-    lambda m: m["spec"].update(minavailable=1), lambda m: m["spec"]["tasks"][0].update(name="Task_1"),
-    lambda m: m["spec"]["policies"][1].update(exitCode=0)])
-def test_a_wrong_volcano_job_is_seen(spoil):
-    manifest = yaml.safe_load(CLUSTERS["volcano"](made("volcano")).job_texts()["table.yaml"])
-    volcano_valid(manifest)
+@pytest.mark.parametrize("cluster, spoil", [
+    ("volcano", lambda m: m["spec"]["policies"][0].update(event="PodGone")),
+    ("volcano", lambda m: m["spec"]["policies"][1].update(event="PodFailed")), ("volcano", lambda m: m["spec"].update(minavailable=1)),
+    ("volcano", lambda m: m["spec"]["tasks"][0].update(name="Task_1")), ("volcano", lambda m: m["spec"]["policies"][1].update(exitCode=0)),
+    ("argo", lambda m: m["spec"].update(entryPoint="graph")), ("argo", lambda m: m["spec"]["templates"][0]["dag"].pop("tasks")),
+    ("argo", lambda m: m["spec"]["templates"][0]["dag"]["tasks"][1].update(depends="a.Done")),
+    ("argo", lambda m: m["spec"]["templates"][1]["retryStrategy"].update(retryPolicy="Sometimes")),
+    ("argo", lambda m: m["spec"]["templates"][1].update(name="a_b")),
+    ("argo", lambda m: m["spec"]["templates"][3]["synchronization"]["semaphores"][0]["configMapKeyRef"].pop("key"))])
+def test_a_wrong_manifest_is_seen(cluster, spoil):
+    manifest = yaml.safe_load(CLUSTERS[cluster](made(cluster)).job_texts()["workflow.yaml" if cluster == "argo" else "table.yaml"])
+    own_valid(manifest)
     spoil(manifest)
     with pytest.raises(jsonschema.ValidationError):
-        volcano_valid(manifest)
+        own_valid(manifest)
 
 
-def test_the_pods_are_as_little_as_can_be():
-    for cluster in ("kubernetes", "volcano"):
-        for name, text in CLUSTERS[cluster](made(cluster)).job_texts().items():
-            if not (pod := pod_of(yaml.safe_load(text))):
-                continue
-            container, resources = pod["spec"]["containers"][0], pod["spec"]["containers"][0]["resources"]
-            assert pod["spec"]["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]
-            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-            assert container["securityContext"]["allowPrivilegeEscalation"] is False
-            assert resources["limits"] == resources["requests"]
-            assert ("huawei.com/Ascend310P" in resources["limits"]) == ("-infer" in name) == ("nodeSelector" in pod["spec"])
-            assert resources["limits"].get("huawei.com/Ascend310P", 1) == 1
+@pytest.mark.parametrize("cluster", OWN)
+def test_the_pods_are_as_little_as_can_be(cluster):
+    pods = [pod for manifest in manifests_of(cluster) for pod in pods_of(manifest)]
+    assert len(pods) == len(made(cluster).tasks())
+    for pod in pods:
+        container, resources = pod["spec"]["containers"][0], pod["spec"]["containers"][0]["resources"]
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert resources["limits"] == resources["requests"]
+        infers = "-infer-" in pod["metadata"]["labels"]["npukit/task"]
+        assert ("huawei.com/Ascend310P" in resources["limits"]) == infers == ("nodeSelector" in pod["spec"])
+        assert resources["limits"].get("huawei.com/Ascend310P", 1) == 1
 
 
-def test_only_waiting_jobs_are_suspended_and_codes_mean_what_they_say():
-    for name, text in Kubernetes(made("kubernetes")).job_texts().items():
-        manifest = yaml.safe_load(text)
-        if manifest["kind"] == "Job":
-            assert manifest["spec"]["suspend"] == ("prepare" not in name)
-            rules = manifest["spec"]["podFailurePolicy"]["rules"]
-            assert rules[0]["action"] == "Ignore" and 75 in rules[0]["onExitCodes"]["values"]
-            assert rules[2]["action"] == ("FailIndex" if manifest["spec"]["completions"] > 1 else "FailJob")
-            assert rules[2]["onExitCodes"]["values"] == [2]
+# --- Argo Workflows -------------------------------------------------------------------------------------------------------------------
+
+
+def workflow(**options) -> dict:
+    return next(manifest for manifest in manifests_of("argo", **options) if manifest["kind"] == "Workflow")
+
+
+def test_a_task_waits_for_success_and_the_table_for_the_end():
+    graph, *templates = workflow()["spec"]["templates"]
+    nodes = {node["name"]: node.get("depends") for node in graph["dag"]["tasks"]}
+    assert graph["dag"]["failFast"] is False and list(nodes) == [template["name"] for template in templates]
+    assert nodes["bilstm-crf-prepare"] is None and nodes["bilstm-crf-compile-bs1"] == "bilstm-crf-prepare.Succeeded"
+    assert nodes["bilstm-crf-infer-bs32"] == "bilstm-crf-compile-bs32.Succeeded"
+    ends = "({0}.Succeeded || {0}.Failed || {0}.Errored || {0}.Skipped || {0}.Omitted)"
+    reports = ("bert-base-sst2-report-bs8", "bilstm-crf-report-bs1", "bilstm-crf-report-bs32")
+    assert nodes["table"] == " && ".join(ends.format(report) for report in reports)
+
+
+def test_max_npus_is_a_semaphore_that_inference_on_a_chip_alone_takes():
+    made_of = {manifest["kind"]: manifest for manifest in manifests_of("argo", max_npus=2)}
+    permit = {"semaphores": [{"configMapKeyRef": {"name": made_of["ConfigMap"]["metadata"]["name"], "key": "max_npus"}}]}
+    assert made_of["ConfigMap"]["data"]["max_npus"] == "2"
+    for template in made_of["Workflow"]["spec"]["templates"]:
+        assert template.get("synchronization") == (permit if "-infer-" in template["name"] else None)
+    assert "synchronization" not in json.dumps(manifests_of("argo", max_npus=None))
+
+
+def test_a_failure_of_the_infrastructure_alone_is_tried_again():
+    for template in workflow(retries=5)["spec"]["templates"][1:]:
+        assert template["retryStrategy"] == {"limit": 5, "retryPolicy": "Always", "expression": argo.AGAIN}
+        assert template["activeDeadlineSeconds"] % 60 == 0
+    assert set(re.findall(r"'(-?\d+)'", argo.AGAIN)) == {"-1", "75", "137", "143"}
+
+
+def test_what_argo_would_replace_is_refused():
+    with pytest.raises(UserError, match="Argo Workflows would replace"):
+        workflow(kubernetes=KUBERNETES.__class__(out_claim="{{workflow.uid}}"))
+
+
+def test_the_command_is_the_image_s_entrypoint():
+    dockerfile = (HERE.parents[3] / "docker" / "Dockerfile").read_text()
+    assert f"ENTRYPOINT {json.dumps(argo.ENTRYPOINT)}" in dockerfile
