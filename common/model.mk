@@ -158,7 +158,9 @@ alone := $(if $(JOB),,$(lock) $(locks)/$(if $(standin),cpu,npu$(chip_here)))
 on_chip := $(if $(standin),,--chip )
 cann_python := $(if $(standin),,PATH='$(subst $(VENV)/bin:,,$(PATH))')
 Q := $(if $(V),,@)
-stage = $(PYTHON) -m npuops stage --into $1 --versions '$(versions)' --places '$(places)' $(if $(V),--show )$(if $(JOB),--shared )$3-- $(command_$2)
+# The run that a stage belongs to, for its record.json; a stage that all batch sizes share has none.
+identity = model=$(model) soc=$(SOC) standin=$(standin) profile=$(PROFILE) batch_size=$(if $(filter $(RUN)/%,$1),$(N))
+stage = $(PYTHON) -m npuops stage --into $1 --run '$(identity)' --versions '$(versions)' --places '$(places)' $(if $(V),--show )$(if $(JOB),--shared )$3-- $(command_$2)
 
 ifndef NPUKIT_LOCKED
 

@@ -1,5 +1,6 @@
 """npuops: what the makefiles call, python -m npuops <verb>.
 
+places    where results lie
 lock      a lock of this machine, taken by a command
 locks     a lock that other hosts see
 stage     one stage in a folder of its own; the machine that it needs

@@ -25,6 +25,7 @@ def stage(parser, arguments) -> None:
     from npuops.stage import run as stage
 
     parser.add_argument("--into", type=Path, required=True)
+    parser.add_argument("--run", default="", metavar="'NAME=VALUE ...'", help="model, soc, standin, profile, batch_size, for record.json")
     parser.add_argument("--versions", default="", help="of the tools; the stage is stale when they differ")
     parser.add_argument("--places", default="", metavar="'FOLDER=NAME ...'", help="what the places in the command are called in its key")
     parser.add_argument("--chip", action="store_true", help="the command needs a chip")
@@ -36,18 +37,20 @@ def stage(parser, arguments) -> None:
     command = args.command[args.command[:1] == ["--"]:]  # argparse hands the separator on
     run_stage = stage.run_shared if args.shared else stage.run
     places = dict(place.rsplit("=", 1) for place in args.places.split())
-    run_stage(args.into, command, versions=args.versions, places=places, chip=args.chip, idle=args.idle, show=args.show)
+    run_stage(args.into, command, versions=args.versions, places=places, chip=args.chip, idle=args.idle, show=args.show,
+              run=stage.identity(args.run))
 
 
 def results(parser, arguments) -> None:
     """Print the table of all reports under OUT; fail if --judge and a gate is missed or answers disagree."""
     from npukit.judge import report
+    from npuops import places
 
     parser.add_argument("out", type=Path)
     parser.add_argument("--judge", nargs="*", metavar="REPORT", type=Path, help="only these reports; exit 1 if one fails")
     args = parser.parse_args(arguments)
     if args.judge is None:
-        reports = report.read_all(args.out)
+        reports = report.read(places.reports(args.out))
         print(report.table(reports) if reports else f"no report under {args.out} yet; run make all")
         return
     reports = report.read(args.judge)

@@ -19,7 +19,7 @@ WINGS = {  # a folder, or the files of one: (what it may import of this project,
     "npuops/assets": ({"npukit", "npukit/judge", "npuops", "npuops/assets"}, {"boto3", "botocore", "requests", "urllib3"}),
     "npuops/cluster": ({"npukit", "npukit/judge", "npuops", "npuops/cluster"}, set()),
     "npuops/light": ({"npukit", "npukit/corpus", "npukit/judge", "npuops", "npuops/light"}, {"numpy"}),
-    "npuops": ({"npukit", "npuops"}, set()),
+    "npuops": ({"npukit", "npukit/judge", "npuops"}, set()),
 }
 OWN_ROOMS = {"npukit", "npuops", "standin", "ais_bench", "aclruntime"}
 SCRIPTS = {"preprocess", "pth2onnx", "modify_onnx", "postprocess"}

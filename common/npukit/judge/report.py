@@ -6,18 +6,20 @@ whether its gates pass or not; `make all` prints the table and fails on it.
 import argparse
 import functools
 import json
-import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
 from npukit.corpus.samples import much_unknown
 from npukit.errors import UserError
 from npukit.files import read_json, sha256, write_json
+from npukit.judge import provenance
 from npukit.judge.fidelity import gates
 from npukit.judge.performance import performance, pure_inference
-from npukit.judge.provenance import provenance
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
+RUN_STAGES = ("modify_onnx", "atc", "infer", "perf")  # of one batch size, below its folder
+KEPT_FP32 = ("force_fp32", "must_keep_origin_dtype", "origin")  # the --precision_mode and --precision_mode_v2 of atc that keep fp32
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -28,33 +30,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 class Run:
-    """One model, profile, chip and batch size: out/<soc>[-standin]/<profile>/<model>/bs<N>, its stages' folders below."""
+    """One model, profile, chip and batch size: its stages' folders, those of all batch sizes beside it, and what their records say.
+
+    raises  UserError for a folder in which no stage's record.json names the run
+    """
 
     def __init__(self, folder: Path):
-        place = re.fullmatch(r".*/([^/]+?)(-standin)?/([^/]+)/([^/]+)/bs([1-9][0-9]*)", folder.absolute().as_posix())
-        if place is None:
-            raise UserError(f"{folder} is no run's folder; expected out/<soc>/<profile>/<model>/bs<N>")
-        self.soc, twin, self.profile, self.model, batch_size = place.groups()
-        self.twin, self.batch_size = twin is not None, int(batch_size)
         self.folder = folder
         self.export = folder.parent / "pth2onnx"
         self.inputs = folder.parent / "inputs"
+        told = [record["run"] for stage, record in self.records().items() if stage in RUN_STAGES and "run" in record]
+        if not told:
+            raise UserError(f"{folder} is not the folder of a run; expected bs<N> with stages whose record.json names the run. "
+                            "If an older npukit made it, remove it and run make again")
+        self.identity = told[0]  # model, soc, standin, profile, batch_size
 
     def records(self) -> dict[str, dict]:
         """Return what each stage ran and how long it took."""
-        places = {"preprocess": self.inputs, "pth2onnx": self.export,
-                  **{stage: self.folder / stage for stage in ("modify_onnx", "atc", "infer", "perf")}}
+        places = {"preprocess": self.inputs, "pth2onnx": self.export, **{stage: self.folder / stage for stage in RUN_STAGES}}
         return {stage: read_json(place / "record.json") for stage, place in places.items() if (place / "record.json").exists()}
 
     def precision(self) -> str:
         """Return the arithmetic of the offline model: fp32 on the CPU and where atc was told to keep it, else fp16."""
-        command = read_json(self.folder / "atc" / "record.json")["command"]
-        kept = re.search(r"--precision_mode(_v2)?[= ](force_fp32|must_keep_origin_dtype|origin)\b", command)
-        return "fp32" if self.soc == "cpu" or kept else "fp16"
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--precision_mode", "--precision_mode_v2", nargs="?")
+        told, _ = parser.parse_known_args(shlex.split(read_json(self.folder / "atc" / "record.json")["command"]))
+        return "fp32" if self.identity["soc"] == "cpu" or told.precision_mode in KEPT_FP32 else "fp16"
 
     def standin(self, summary: dict) -> bool:
-        """Return whether a stand-in made the numbers; refuse a run whose place says otherwise."""
-        made, expected = "standin" in summary, self.twin or self.soc == "cpu"
+        """Return whether a stand-in made the numbers; refuse a run whose record says otherwise."""
+        made, expected = "standin" in summary, self.identity["standin"]
         if made != expected:
             raise UserError(f"{self.folder} holds results of {'the stand-in' if made else 'the real tools'}, which do not belong "
                             "there; remove it and run make again")
@@ -77,18 +82,18 @@ class Run:
         pure = pure_inference(self.folder / "perf" / "log.txt", loop)
         judge = functools.partial(gates, metric=judged, reference=reference[metric])
         return {
-            "schema": 1, "model": self.model, "profile": self.profile, "soc": self.soc, "standin": self.standin(summary),
-            "precision": precision, "batch_size": self.batch_size, "seq_lens": seq_lens, "samples": manifest["samples"],
+            "schema": 1, **self.identity, "standin": self.standin(summary), "precision": precision,
+            "seq_lens": seq_lens, "samples": manifest["samples"],
             "weights": weights, "corpus": manifest["corpus"], "metric": metric,
             "metrics": metrics, "reference": reference, "fidelity": fidelity,
             "ledger": [*ledger, {"stage": "om", "metrics": metrics, "fidelity": fidelity}],
-            "performance": performance(summary, inference, manifest["samples"], self.batch_size, pure),
+            "performance": performance(summary, inference, manifest["samples"], self.identity["batch_size"], pure),
             "original": original, "predictions_sha256": sha256(predictions),
             "gates": [*judge(fidelity, precision, value=metrics[metric]), *(
                 {**gate, "name": f"{name}: {gate['name']}"} for name, route in (routes or {}).items() if route["fidelity"]
                 for gate in judge(route["fidelity"], route["precision"], value=route["metrics"][metric]))],
             **({"routes": routes} if routes else {}), **self.fusions(),
-            "provenance": provenance(records, {"manifest": self.inputs / "manifest.json",
+            "provenance": provenance.provenance(records, {"manifest": self.inputs / "manifest.json",
                                                "om": self.folder / "atc" / "model.om"}),
         }
 
@@ -100,7 +105,7 @@ class Run:
     def fusions(self) -> dict[str, list[dict]]:
         """Return what ATC fuses at each length, as documents say, where graph surgery was for it; nothing of a CPU."""
         rows = self.folder / "modify_onnx" / "fusions.json"
-        return {"fusions": read_json(rows)} if self.soc != "cpu" and rows.exists() else {}
+        return {"fusions": read_json(rows)} if self.identity["soc"] != "cpu" and rows.exists() else {}
 
     def summary(self) -> dict:
         """Return the summary that ais_bench wrote beside the outputs."""
@@ -127,11 +132,6 @@ def validate(report: dict, name: str) -> None:
         raise UserError(f"{name} does not follow {SCHEMA.name}: {error.json_path}: {error.message}")
 
 
-def read_all(folder: Path) -> list[dict]:
-    """Return every report under a folder (out/<chip>/<profile>/<model>/bs<N>/postprocess/report.json)."""
-    return read(sorted(folder.glob("*/*/*/bs*/postprocess/report.json")))
-
-
 def read(paths: Iterable[Path]) -> list[dict]:
     """Return the reports of these files, each validated, in the order of the table."""
     reports = []
@@ -153,8 +153,8 @@ def disagreements(reports: list[dict]) -> list[str]:
 
 
 def chip(report: dict) -> str:
-    """Return the chip as it is named in paths and tables; a stand-in's name never reads like a chip's."""
-    return report["soc"] + ("-standin" if report["standin"] and report["soc"] != "cpu" else "")
+    """Return the chip as it is named in paths and tables."""
+    return provenance.chip(report["soc"], report["standin"])
 
 
 HEADINGS = ("model", "profile", "chip", "batch", "metric", "here", "PyTorch", "max diff",

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from npukit.errors import UserError
 from npukit.files import read_json
+from npuops import places
 from npuops.cluster import site as sites
 
 SCHEMA = 2  # of a plan.json
@@ -183,10 +184,10 @@ def without_none(values: dict) -> dict:
 
 
 def report_file(plan: Plan, model: str, batch_size: int) -> Path:
-    """Return out/<chip>/<profile>/<model>/bs<N>/postprocess/report.json."""
+    """Return where the report of one run of the plan is going to be."""
     given = plan.variables
-    chip = given["SOC"] + ("-standin" if given.get("STANDIN") and given["SOC"] != "cpu" else "")
-    return Path(given["OUT_ROOT"]) / chip / given["PROFILE"] / model / f"bs{batch_size}" / "postprocess" / "report.json"
+    run = places.run_folder(Path(given["OUT_ROOT"]), given["SOC"], bool(given.get("STANDIN")), given["PROFILE"], model, batch_size)
+    return places.report_file(run)
 
 
 def npu_minutes(plan: Plan) -> dict[str, float | None]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from npukit import files
 from npukit.judge import provenance, report
+from npuops import places
 from npuops.light import differences
 from npuops.light.steps import DONE, Plan, profile_of
 from npuops.light.tarball import Cleaner, pack
@@ -38,8 +39,8 @@ for package in metadata.distributions():
 def write(plan: Plan, records: list[dict]) -> Path:
     """Write the tarball from what there is so far; return its path."""
     observations = differences.read(plan.place / f"{cases}.jsonl" for cases in ("tools", "device"))
-    chip, gears = reports(plan, plan.out / plan.chip), reports(plan, plan.gears / plan.chip)
-    twin = [] if plan.standin else reports(plan, plan.out / f"{plan.soc}-standin")
+    chip, gears = reports(plan, plan.out, plan.standin), reports(plan, plan.gears, plan.standin)
+    twin = [] if plan.standin else reports(plan, plan.out, standin=True)
     facts = {"schema": 1, "chip": plan.chip, "soc": plan.soc, "standin": plan.standin, "versions": versions(plan),
              "costs": costs(plan), "observations": observations}
     runs = {**name_reports(chip), **name_reports(gears, "-gears"), **name_reports(twin, "-twin")}
@@ -66,10 +67,14 @@ def logs(plan: Plan) -> dict[str, str]:
     return {f"logs/{path.name}": path.read_bytes()[-LOG_BYTES:].decode("utf-8", "replace") for path in paths}
 
 
-def reports(plan: Plan, folder: Path) -> list[dict]:
-    """Return the reports of the plan's models and batch sizes below a chip's folder."""
-    return report.read(path for model in plan.models for n in plan.batches
-                       for path in folder.glob(f"{profile_of(plan, model)}/{model}/bs{n}/postprocess/report.json"))
+def reports(plan: Plan, out: Path, standin: bool) -> list[dict]:
+    """Return the reports that there are of the plan's models and batch sizes, of the chip or of the stand-in in its place."""
+    paths = [places.report_file(run_folder(plan, out, standin, model, n)) for model in plan.models for n in plan.batches]
+    return report.read(filter(Path.exists, paths))
+
+
+def run_folder(plan: Plan, out: Path, standin: bool, model: str, batch_size: int) -> Path:
+    return places.run_folder(out, plan.soc, standin, profile_of(plan, model), model, batch_size)
 
 
 # --- Versions -------------------------------------------------------------------------------------------------------------
@@ -119,7 +124,7 @@ def costs(plan: Plan) -> dict[str, dict[str, dict[str, float]]]:
     """Return what a sample costs on the device, in milliseconds, by model, batch size and length; the median of the batches."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for model, batch, out in itertools.product(plan.models, plan.batches, (plan.out, plan.gears)):
-        path = out / plan.chip / profile_of(plan, model) / model / f"bs{batch}" / "infer" / "outputs_summary.json"
+        path = run_folder(plan, out, plan.standin, model, batch) / "infer" / "outputs_summary.json"
         if path.exists():
             measured = {str(length): statistics.median(times) / batch for length, times in by_length(path).items()}
             found.setdefault(model, {}).setdefault(str(batch), {}).update(measured)

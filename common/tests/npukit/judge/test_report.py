@@ -3,9 +3,9 @@ import copy
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -15,7 +15,7 @@ from scripts import environment
 from npukit.errors import UserError
 from npukit.files import read_json, write_json
 from npukit.judge import report
-from npukit.judge.report import Run, disagreements, ledger, read_all, row, table, write
+from npukit.judge.report import Run, disagreements, ledger, read, row, table, write
 from npukit.nets import fusions
 
 
@@ -111,6 +111,7 @@ def test_passes_is_set_from_the_gates_alone(make_run):
     ("cpu", ATC, "fp32"), ("Ascend310P3", ATC, "fp16"), ("Ascend310P3-standin", ATC, "fp16"),
     ("Ascend310P3", f"{ATC} --precision_mode=force_fp32", "fp32"), ("Ascend310P3", f"{ATC} --precision_mode_v2=origin", "fp32"),
     ("Ascend310P3", f"{ATC} --precision_mode must_keep_origin_dtype", "fp32"),
+    ("Ascend310P3", f"{ATC} '--log=debug --precision_mode=origin'", "fp16"), ("Ascend310P3", f"{ATC} --precision_mode=origin_too", "fp16"),
     ("Ascend310P3", f"{ATC} --precision_mode=allow_mix_precision", "fp16")])
 def test_precision_is_the_chips_unless_atc_was_told_otherwise(make_run, chip, atc, precision):
     assert Run(make_run(chip, atc=atc)).precision() == precision
@@ -151,11 +152,20 @@ def test_closeness_is_shown_whatever_the_weights(make_run, metric, shown):
     assert ledger(made).splitlines()[-1].split()[:2] == ["om", shown]
 
 
-@pytest.mark.parametrize("place", ["bs1", "/out/cpu/bs1", "/out/cpu/tiny/toy/bs", "/out/cpu/tiny/toy/bs0", "/out/cpu/tiny/toy/8"])
-def test_another_folder_is_no_run(place, tmp_path, monkeypatch):
-    monkeypatch.chdir("/")
-    with pytest.raises(UserError, match="is no run's folder; expected out/"):
-        Run(Path(place))
+def test_what_a_run_is_comes_from_its_records_and_not_from_its_place(make_run, tmp_path):
+    moved = shutil.move(make_run("Ascend310P3-standin", bs=4).parent, tmp_path / "elsewhere") / "bs4"
+    made = written(moved.rename(moved.with_name("any")))
+    assert (made["model"], made["soc"], made["standin"], made["profile"], made["batch_size"]) == ("toy", "Ascend310P3", True, "tiny", 4)
+
+
+@pytest.mark.parametrize("place", [".", "..", "../inputs", "atc"])
+def test_another_folder_is_no_run(make_run, place):
+    folder = make_run()
+    if place == ".":  # records as they were before they named the run
+        for path in folder.glob("*/record.json"):
+            write_json(path, {"command": "atc", "seconds": 1})
+    with pytest.raises(UserError, match="is not the folder of a run; expected bs<N> with stages"):
+        Run(folder / place)
 
 
 @pytest.mark.parametrize("file", ["infer/outputs_summary.json", "infer/record.json", "atc/record.json", "perf/log.txt"])
@@ -195,7 +205,7 @@ def test_table(make_run):
     written(make_run(bs=8))
     written(make_run(bs=16), fidelity={**FIDELITY, "max_abs": None, "not_finite": 3})
     written(make_run("Ascend310P3-standin", bs=1))
-    reports = read_all(make_run().parents[3])
+    reports = read(sorted(make_run().parents[3].rglob("report.json")))
     heading, _, twin, eight, sixteen, *legend = table(reports).splitlines()
     assert heading.split()[:5] == ["model", "profile", "chip", "batch", "metric"]
     assert twin.split()[2] == "Ascend310P3-standin"
@@ -253,7 +263,7 @@ def test_a_report_that_was_changed_by_hand_is_refused(make_run):
     made["standin"] = "no"
     write_json(folder / "postprocess" / "report.json", made)
     with pytest.raises(UserError, match=r"report\.json does not follow report\.schema\.json: \$\.standin"):
-        read_all(folder.parents[3])
+        read([folder / "postprocess" / "report.json"])
 
 
 def judge(*paths):
