@@ -10,11 +10,14 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from npukit.corpus.samples import much_unknown
+import numpy as np
+
+from npukit.corpus.samples import load, much_unknown
 from npukit.errors import UserError
-from npukit.files import read_json, sha256, write_json
+from npukit.files import read_json, sha256, write_json, write_text
 from npukit.judge import provenance
 from npukit.judge.fidelity import gates
+from npukit.judge.ledger import Task
 from npukit.judge.performance import performance, pure_inference
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
@@ -22,11 +25,31 @@ RUN_STAGES = ("modify_onnx", "atc", "infer", "perf")  # of one batch size, below
 KEPT_FP32 = ("force_fp32", "must_keep_origin_dtype", "origin")  # the --precision_mode and --precision_mode_v2 of atc that keep fp32
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags with which the makefile asks a postprocess.py for its report."""
+def add_options(parser: argparse.ArgumentParser, script: str) -> None:
+    """Add the flags with which the makefile asks a postprocess.py for its report; original.json lies beside the script."""
+    parser.set_defaults(original=Path(script).with_name("original.json"))
     parser.add_argument("--report", type=Path, help="write report.json here")
     parser.add_argument("--run", type=Path, help="out/<soc>/<profile>/<model>/bs<N>, the run that the report is about")
     parser.add_argument("--loop", type=int, default=100, help="repetitions of the pure inference in the perf stage")
+
+
+def finish(args: argparse.Namespace, task: Task, answers: np.ndarray, metric: str, metrics: dict, predictions: Path | Iterable,
+           seq_lens: list[int], routes: dict[str, dict] | None = None) -> None:
+    """Judge a run's answers against PyTorch's and write the report that --report asks for.
+
+    answers      float [samples, ...], what the task means by them
+    metric       the name of the figure that is judged, a key of metrics
+    predictions  the file of what the answers say; or what they say, for predictions.jsonl beside the report, a sample a line
+    seq_lens     the lengths that the offline model was compiled for
+    routes       others by which the same samples were run, see Run.report
+    """
+    run = Run(args.run)
+    if not isinstance(predictions, Path):
+        lines, predictions = map(json.dumps, predictions), args.report.with_name("predictions.jsonl")
+        write_text(predictions, "".join(f"{line}\n" for line in lines))
+    write(args.report, run.report(
+        metric=metric, metrics=metrics, fidelity=task.compare(answers, load(run.export / "reference.npy")), seq_lens=seq_lens,
+        original=read_json(args.original), loop=args.loop, predictions=predictions, routes=routes))
 
 
 class Run:

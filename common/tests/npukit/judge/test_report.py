@@ -1,4 +1,5 @@
 """Reports: one is made from a run's folders, checked against its schema, judged, shown."""
+import argparse
 import copy
 import hashlib
 import json
@@ -8,8 +9,9 @@ import subprocess
 import sys
 
 import jsonschema
+import numpy as np
 import pytest
-from runs import ATC, FIDELITY, METRICS, SUMMARY, report_of, written
+from runs import ATC, FIDELITY, METRICS, ORIGINAL, SUMMARY, report_of, written
 from scripts import environment
 
 from npukit.errors import UserError
@@ -97,6 +99,27 @@ def test_a_report_against_the_schema_is_not_written(make_run, violation):
     with pytest.raises(UserError, match=r"report\.json does not follow report\.schema\.json: \$"):
         write(folder / "postprocess" / "report.json", made)
     assert not (folder / "postprocess" / "report.json").exists()
+
+
+@pytest.mark.parametrize("predictions", [["A", [1, 2]], None])
+def test_a_script_finishes_with_one_call(make_run, predictions):
+    """Answers are judged against reference.npy; what they say goes beside the report, or is a file of the script's own."""
+    folder = make_run()
+    path, own = folder / "postprocess" / "report.json", folder / "own.json"
+    answers = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    np.save(folder.parent / "pth2onnx" / "reference.npy", answers + np.float32(1e-6))
+    write_json(folder / "original.json", ORIGINAL)
+    own.write_text("{}")
+    parser = argparse.ArgumentParser()
+    report.add_options(parser, str(folder / "postprocess.py"))
+    task = report.Task(lambda logits: (logits, np.arange(2)), lambda logits: METRICS)
+    args = parser.parse_args(["--report", str(path), "--run", str(folder), "--loop", "7"])
+    report.finish(args, task, answers, "f1", METRICS, predictions or own, [50])
+    made, file = read_json(path), own if predictions is None else path.with_name("predictions.jsonl")
+    assert made["passes"] and 0 < made["fidelity"]["max_abs"] < 2e-6 and made["original"] == ORIGINAL
+    assert made["performance"]["pure_inference"]["loop"] == 7 and made["seq_lens"] == [50]
+    assert made["predictions_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert file.read_text() == ("{}" if predictions is None else '"A"\n[1, 2]\n')
 
 
 def test_passes_is_set_from_the_gates_alone(make_run):
