@@ -43,7 +43,7 @@ def stage(parser, arguments) -> None:
 
 def results(parser, arguments) -> None:
     """Print the table of all reports under OUT; fail if --judge and a gate is missed or answers disagree."""
-    from npukit.judge import report
+    from npukit.judge import report, table
     from npuops import places
 
     parser.add_argument("out", type=Path)
@@ -51,10 +51,10 @@ def results(parser, arguments) -> None:
     args = parser.parse_args(arguments)
     if args.judge is None:
         reports = report.read(places.reports(args.out))
-        print(report.table(reports) if reports else f"no report under {args.out} yet; run make all")
+        print(table.results(reports, sys.stdout.isatty()) if reports else f"no report under {args.out} yet; run make all")
         return
     reports = report.read(args.judge)
-    print(report.table(reports))
+    print(table.results(reports, sys.stdout.isatty()))
     failed = [f"{r['model']} at batch size {r['batch_size']}" for r in reports if not r["passes"]]
     if problems := report.disagreements(reports) + [f"{name} misses a bar" for name in failed]:
         raise JobFailed("; ".join(problems))
@@ -62,13 +62,13 @@ def results(parser, arguments) -> None:
 
 def ledger(parser, arguments) -> None:
     """Print the ledgers of reports: what each form of the network scores, and how far it is from PyTorch."""
-    from npukit.judge import report
+    from npukit.judge import report, table
 
     parser.add_argument("reports", type=Path, nargs="*")
     paths = parser.parse_args(arguments).reports
     if not paths:
         raise UserError("there is no report yet; run make all first, with the same MODEL, PROFILE, SOC and BS")
-    print("\n\n".join(map(report.ledger, report.read(paths))))
+    print("\n\n".join(table.ledger(made, sys.stdout.isatty()) for made in report.read(paths)))
 
 
 def fetch(parser, arguments) -> None:

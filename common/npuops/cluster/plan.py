@@ -204,8 +204,10 @@ def last_seconds(plan: Plan, task: Task) -> float | None:
         return None
 
 
-def described(plan: Plan) -> str:
+def described(plan: Plan, colour: bool = False) -> str:
     """Return the graph as a person reads it: a line a group, then what it will cost."""
+    from npukit.columns import columns  # rich: `cluster check` runs on a host that has nothing but Python
+
     site = plan.site
     rows = [("jobs", "number", "at once", "each holds", "minutes at most", "waits for")]
     for group in plan.groups:
@@ -216,12 +218,10 @@ def described(plan: Plan) -> str:
         waits += ["every report"] if group.kind == "table" else []
         rows.append((group.name, str(len(group.tasks)), str(group.at_once or len(group.tasks)), holds, str(site.minutes[group.kind]),
                      "; ".join(waits) or "-"))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    table = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
     settings = " ".join(f"{name}={value}" for name, value in plan.variables.items() if name not in ("DATA", "OUT_ROOT", "VENV") and value)
     npus = f"at most {plan.max_npus} NPUs at a time" if plan.max_npus else \
         "as many NPUs at a time as the cluster gives" if on_chip(plan.variables) else "no NPU"
-    return f"{len(plan.tasks())} jobs on {plan.cluster}: {settings}; {npus}\n\n{table}\n\n{cost(plan)}"
+    return f"{len(plan.tasks())} jobs on {plan.cluster}: {settings}; {npus}\n\n{columns(rows, colour)}\n\n{cost(plan)}"
 
 
 def cost(plan: Plan) -> str:

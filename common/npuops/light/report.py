@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from npukit import files
+from npukit.columns import columns
 from npukit.judge import provenance, report
+from npukit.judge import table as tables
 from npuops import places
 from npuops.light import differences
 from npuops.light.steps import DONE, Plan, profile_of
@@ -162,8 +164,8 @@ def markdown(facts: dict, records: list[dict], chip: list[dict], gears: list[dic
     parts = [f"# First light: {facts['chip']}", f"On {what}. {versions}.", "## In short",
              in_short(groups, facts["observations"], records, [*chip, *gears]),
              "## Where the tools differ from what was known", fenced(differences.text(facts["observations"])),
-             "## Results", fenced(report.table(chip)) if chip else "None yet.",
-             "## The same in gears", fenced(report.table(gears)) if gears else "None yet.",
+             "## Results", fenced(tables.results(chip)) if chip else "None yet.",
+             "## The same in gears", fenced(tables.results(gears)) if gears else "None yet.",
              "## Chip, twin and PyTorch",
              table("model, batch, metric, chip, twin, PyTorch, chip's max diff, twin's max diff", beside(chip, twin)),
              "## Pure inference beside the original's", table("model, batch, here/s, original/s, ratio", originals(chip)),
@@ -192,7 +194,7 @@ def fenced(text: str) -> str:
 
 def table(heading: str, rows: list[tuple]) -> str:
     """Return a table, or a word where it has no rows."""
-    return fenced(report.aligned([tuple(heading.split(", ")), *(tuple(map(str, row)) for row in rows)])) if rows else "None yet."
+    return fenced(columns([tuple(heading.split(", ")), *(tuple(map(str, row)) for row in rows)])) if rows else "None yet."
 
 
 def beside(chip: list[dict], twin: list[dict]) -> list[tuple]:
@@ -201,8 +203,8 @@ def beside(chip: list[dict], twin: list[dict]) -> list[tuple]:
     rows = []
     for r in chip:
         t = foretold.get((r["model"], r["profile"]))
-        figures = [report.task_metric(of, of[kind]) if of else "-" for of, kind in ((r, "metrics"), (t, "metrics"), (r, "reference"))]
-        apart = (report.figure(each and each["fidelity"]["max_abs"], ".1e") for each in (r, t))
+        figures = [tables.task_metric(of, of[kind]) if of else "-" for of, kind in ((r, "metrics"), (t, "metrics"), (r, "reference"))]
+        apart = (tables.figure(each and each["fidelity"]["max_abs"], ".1e") for each in (r, t))
         rows.append((r["model"], r["batch_size"], r["metric"], *figures, *apart))
     return rows
 
@@ -211,7 +213,7 @@ def originals(runs: list[dict]) -> list[tuple]:
     """Return the pure inference beside the original's figure, where network, length and chip are the original's; no CPU's."""
     rows = []
     for r in runs:
-        quoted, pure = report.original_speed(r), r["performance"]["pure_inference"]
+        quoted, pure = tables.original_speed(r), r["performance"]["pure_inference"]
         if quoted and pure and not r["standin"]:
             here = pure["samples_per_s"]
             rows.append((r["model"], r["batch_size"], f"{here:.1f}", f"{quoted:g}", f"{here / quoted:.2f}"))
@@ -220,7 +222,7 @@ def originals(runs: list[dict]) -> list[tuple]:
 
 def compiling(runs: list[dict]) -> list[tuple]:
     return [(r["model"], r["batch_size"], " ".join(map(str, r["seq_lens"])),
-             *(report.figure(r["provenance"]["seconds"].get(stage), ".1f") for stage in ("pth2onnx", "modify_onnx", "atc"))) for r in runs]
+             *(tables.figure(r["provenance"]["seconds"].get(stage), ".1f") for stage in ("pth2onnx", "modify_onnx", "atc"))) for r in runs]
 
 
 def lengths(measured: dict) -> list[tuple]:

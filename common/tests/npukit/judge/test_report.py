@@ -16,8 +16,9 @@ from scripts import environment
 
 from npukit.errors import UserError
 from npukit.files import read_json, write_json
-from npukit.judge import report
-from npukit.judge.report import Run, disagreements, ledger, read, row, table, write
+from npukit.judge import report, table
+from npukit.judge.report import Run, disagreements, read, write
+from npukit.judge.table import ledger, results, row
 from npukit.nets import fusions
 
 
@@ -229,7 +230,7 @@ def test_table(make_run):
     written(make_run(bs=16), fidelity={**FIDELITY, "max_abs": None, "not_finite": 3})
     written(make_run("Ascend310P3-standin", bs=1))
     reports = read(sorted(make_run().parents[3].rglob("report.json")))
-    heading, _, twin, eight, sixteen, *legend = table(reports).splitlines()
+    heading, _, twin, eight, sixteen, *legend = results(reports).splitlines()
     assert heading.split()[:5] == ["model", "profile", "chip", "batch", "metric"]
     assert twin.split()[2] == "Ascend310P3-standin"
     assert eight.split() == ["toy", "tiny", "cpu", "8", "f1", "0.7000", "0.7000", "1.0e-06", "40.0", "4000.0", "479", "pass"]
@@ -242,7 +243,7 @@ def test_table(make_run):
     (1000, "tiny", 479), (1019, "released", 479), (981, "random", 479), (1021, "random", None), (979, "released", None)])
 def test_the_original_s_speed_wants_a_network_of_its_size(make_run, parameters, profile, speed):
     """Whatever the profile is called: a checkpoint of one's own may be of any size."""
-    assert report.original_speed(written(make_run(profile=profile, parameters=parameters))) == speed
+    assert table.original_speed(written(make_run(profile=profile, parameters=parameters))) == speed
 
 
 @pytest.mark.parametrize("share, warned", [(None, False), (0.0, False), (0.05, False), (0.051, True), (1.0, True)])
@@ -255,7 +256,7 @@ def test_who_reads_only_the_table_sees_that_much_is_unknown(make_run, share, war
         write_json(folder.parent / "inputs" / "manifest.json", manifest)
     reports = [written(folder) for folder in folders]
     assert all(made["passes"] and made["corpus"].get("unknown_share") == share for made in reports)
-    found = [line for line in table(reports).splitlines() if "WARNING" in line]
+    found = [line for line in results(reports).splitlines() if "WARNING" in line]
     assert len(found) == warned, "one line for one text, whatever the batch sizes"
     if warned:
         assert found[0].startswith(f"WARNING: toy, tiny: {share:.1%} of the text is unknown to the vocabulary ([UNK])")
@@ -273,7 +274,7 @@ ROUTE = {"command": "run_trace.py", "backend": "a tool", "precision": "fp32", "s
 def test_another_route_is_judged_and_shown_in_a_table_of_its_own(make_run, change, failed):
     made = written(make_run(), routes={"trace": {**ROUTE, **change}})
     assert [gate["name"] for gate in made["gates"] if not gate["passes"]] == failed and made["passes"] == (not failed)
-    heading, _, line = table([made]).split("\n\n")[1].splitlines()
+    heading, _, line = results([made]).split("\n\n")[1].splitlines()
     assert heading.split() == "model profile chip batch om it/s trace it/s trace/om metric om trace trace ran as".split()
     precision, metrics = change.get("precision", "fp32"), change.get("metrics", METRICS)
     assert line.split() == ["toy", "tiny", "cpu", "8", "3333.3333", "1000.0000", "0.3000", "f1", "0.7000", f"{metrics['f1']:.4f}",
@@ -303,6 +304,6 @@ def test_judging_fails_on_a_missed_bar_and_on_disagreement(make_run):
     write(folder / "other.json", other)
     good, bad = folder / "postprocess" / "report.json", folder / "other.json"
     assert judge(good)[0] == 0
-    code, table, reason = judge(good, bad)
-    assert code == 1 and "toy" in table, "the table comes all the same"
+    code, printed, reason = judge(good, bad)
+    assert code == 1 and "toy" in printed, "the table comes all the same"
     assert reason.endswith("the answers at batch sizes [8] and [16] differ; toy at batch size 16 misses a bar\n")
