@@ -14,7 +14,10 @@
 #   [MODIFY_ONNX] [ATC] [INFER] [PERF]   further flags or arguments of these stages
 #   [ATTENTION]         config.json of its network, where that is a BERT: on a chip, or its twin, SEQ_LENS=auto then chooses among
 #                       multiples of 32, at which ATC fuses attention (npukit.fusions), and `show` says what it fuses
-#   [a target bench]    the runs that a bench.py compares, below $(bench), and its call
+#   [BENCH]             for `make bench`: settings in quotes, 'PROFILE=random BS=8' 'PROFILE=random BS="16 32" SEQ_LENS=auto', whose
+#                       runs are made in $(bench)/1, $(bench)/2 ... The first two are compared, with the flags of
+#   [BENCH_COMPARE]     (npukit compare --help); [BENCH_PEER] is a call of Python that times another's program beside them,
+#   [BENCH_CORPUS]      one that comes first and writes a corpus, [BENCH_NEEDS] what is to be made before
 #   [STAGES_FURTHER]    stages that only this model has; it has their rules behind the include
 #   [POSTPROCESS_READS] what postprocess reads of them, with % for the batch size
 #   [MEMORY_GIB_<kind>] what a cluster's prepare, compile, infer or report job needs at full size where it is more than
@@ -63,6 +66,11 @@ PERF ?=
 MODIFY_ONNX ?=
 ATTENTION ?=
 POSTPROCESS_READS ?=
+BENCH ?=
+BENCH_COMPARE ?=
+BENCH_PEER ?=
+BENCH_CORPUS ?=
+BENCH_NEEDS ?=
 V ?=
 JOB ?=
 
@@ -193,7 +201,7 @@ perf: $(BS:%=$(OUT)/bs%/perf/log.txt) ## pure inference on an idle device, as th
 postprocess: $(BS:%=$(OUT)/bs%/postprocess/report.json) ## outputs -> report.json
 
 # A script's prerequisites: itself, the model's own modules, and the library modules that it imports.
-scripts := preprocess.py pth2onnx.py modify_onnx.py postprocess.py train.py bench.py export_trace_model.py run_torch_aie.py onnx_infer.py ais_infer.py
+scripts := preprocess.py pth2onnx.py modify_onnx.py postprocess.py train.py peer.py export_trace_model.py run_torch_aie.py onnx_infer.py ais_infer.py
 modules := $(addprefix $(CURDIR)/,$(filter-out $(scripts) test_%.py,$(wildcard *.py)))
 script = $(CURDIR)/$1 $(modules) $(wildcard $(root)/common/npukit/*.py $(root)/common/npukit/*/*.py)
 standin_files := $(if $(standin),$(shell find $(root)/common/standin/{bin,standin,aclruntime,ais_bench} -type f -not -name '*.pyc'))
@@ -250,8 +258,18 @@ clean: ## remove what these stages made
 
 endif
 
-# Where a bench.py is called: its runs are made in folders of their own, then timed again, all in one run.
-bench := $(OUT_ROOT)/bench
+# --- Bench: runs made in folders of their own, then timed again beside each other ---------
+
+bench := $(OUT_ROOT)/bench/$(model)
+ifneq (,$(BENCH))
+.PHONY: bench
+bench: $(VENV)/ready $(BENCH_NEEDS) ## how much faster than the original's recipe, on this CPU; many minutes
+	@mkdir -p $(bench)
+	@$(if $(BENCH_CORPUS),$(PYTHON) $(BENCH_CORPUS))
+	@n=0; for settings in $(BENCH); do n=$$((n + 1)); eval "$(MAKE) OUT_ROOT=$(bench)/$$n $$settings infer"; done
+	@$(PYTHON) -m npukit compare $(bench)/1 $(bench)/2 $(BENCH_COMPARE)
+	@$(if $(BENCH_PEER),$(PYTHON) $(BENCH_PEER))
+endif
 
 # --- Help ---------------------------------------------------------------------
 

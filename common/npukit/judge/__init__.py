@@ -7,5 +7,5 @@ performance  what the inference tool measured
 provenance   where the numbers come from
 report       report.json: what a run measured, its schema
 table        the tables of reports that are printed
-bench        two runs timed side by side
+compare      runs timed side by side
 """
