@@ -7,7 +7,7 @@ import argparse
 import functools
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -100,10 +100,10 @@ class Run:
         manifest, summary, records = read_json(self.inputs / "manifest.json"), self.summary(), self.records()
         inference = read_json(self.folder / "infer" / "record.json")
         weights, ledger = read_json(self.export / "weights.json"), self.ledger()
-        reference, precision = ledger[0]["metrics"], self.precision()
-        judged = "" if weights["kind"] == "random" else metric
+        reference, precision, routes = ledger[0]["metrics"], self.precision(), routes or {}
         pure = pure_inference(self.folder / "perf" / "log.txt", loop)
-        judge = functools.partial(gates, metric=judged, reference=reference[metric])
+        judge = functools.partial(gates, metric="" if weights["kind"] == "random" else metric, reference=reference[metric])
+        own_gates = judge(fidelity, precision, value=metrics[metric])
         return {
             "schema": 1, **self.identity, "standin": self.standin(summary), "precision": precision,
             "seq_lens": seq_lens, "samples": manifest["samples"],
@@ -112,12 +112,10 @@ class Run:
             "ledger": [*ledger, {"stage": "om", "metrics": metrics, "fidelity": fidelity}],
             "performance": performance(summary, inference, manifest["samples"], self.identity["batch_size"], pure),
             "original": original, "predictions_sha256": sha256(predictions),
-            "gates": [*judge(fidelity, precision, value=metrics[metric]), *(
-                {**gate, "name": f"{name}: {gate['name']}"} for name, route in (routes or {}).items() if route["fidelity"]
-                for gate in judge(route["fidelity"], route["precision"], value=route["metrics"][metric]))],
+            "gates": [*own_gates, *gates_of_routes(routes, metric, judge)],
             **({"routes": routes} if routes else {}), **self.fusions(),
             "provenance": provenance.provenance(records, {"manifest": self.inputs / "manifest.json",
-                                               "om": self.folder / "atc" / "model.om"}),
+                                                          "om": self.folder / "atc" / "model.om"}),
         }
 
     def ledger(self) -> list[dict]:
@@ -133,6 +131,16 @@ class Run:
     def summary(self) -> dict:
         """Return the summary that ais_bench wrote beside the outputs."""
         return read_json(self.folder / "infer" / "outputs_summary.json")
+
+
+def gates_of_routes(routes: dict[str, dict], metric: str, judge: Callable[..., list[dict]]) -> list[dict]:
+    """Return the gates of the other routes, each under its route's name; a route without fidelity has none."""
+    found = []
+    for name, route in routes.items():
+        if route["fidelity"]:
+            judged = judge(route["fidelity"], route["precision"], value=route["metrics"][metric])
+            found += [{**gate, "name": f"{name}: {gate['name']}"} for gate in judged]
+    return found
 
 
 def write(path: Path, report: dict) -> None:

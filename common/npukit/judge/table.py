@@ -52,7 +52,8 @@ def warnings(reports: list[dict]) -> list[str]:
 def routes(reports: list[dict], colour: bool = False) -> list[str]:
     """Return a table for each other route that reports hold: both routes' device rates on the corpus, and what each scores."""
     tables = []
-    for name in sorted({name for report in reports for name in report.get("routes", {})}):
+    names = {name for report in reports for name in report.get("routes", {})}
+    for name in sorted(names):
         rows = [("model", "profile", "chip", "batch", "om it/s", f"{name} it/s", f"{name}/om", "metric", "om", name, f"{name} ran as")]
         for report in reports:
             if other := report.get("routes", {}).get(name):
