@@ -18,6 +18,11 @@
 #   [FILES]             those knobs that hold the path of a file or folder, which must be there
 #   [ONCE] [EACH]       stages that only this model has, once for all batch sizes or once for each, between export and report:
 #                       each is <stage>.py with the flags FLAGS_<stage>; ALONE lists those that are timed
+#   [bench.mk]          a second page of facts, for `make bench`:
+#   [BENCH]             settings in quotes, 'PROFILE=random BS=8' 'PROFILE=random BS="16 32" SEQ_LENS=auto', whose runs are made in
+#                       $(bench)/1, $(bench)/2 ... The first two are compared, with the flags of
+#   [BENCH_COMPARE]     (npukit compare --help); [BENCH_PEER] is a call of Python that times another's program beside them,
+#   [BENCH_CORPUS]      one that comes first and writes a corpus, [BENCH_NEEDS] what is to be made before
 #   [MEMORY_GIB_<kind>] what a cluster's prepare, compile, infer or report job needs at full size where it is more than
 #                       docs/site.toml gives: a number, half as much again as the largest memory_gib of its stages' record.json
 #
@@ -175,7 +180,9 @@ alone := $(if $(JOB),,$(lock) $(locks)/$(if $(standin),cpu,npu$(chip_here)))
 on_chip := $(if $(standin),,--chip )
 cann_python := $(if $(standin),,PATH='$(subst $(VENV)/bin:,,$(PATH))')
 Q := $(if $(V),,@)
-stage = $(PYTHON) -m npuops stage --into $(@D) --target $(@F) --versions '$(versions)' --places '$(places)' \
+# The run that a stage belongs to, for its record.json; a stage that all batch sizes share has none.
+identity = model=$(model) soc=$(SOC) standin=$(standin) profile=$(PROFILE) batch_size=$(if $(filter $(RUN)/%,$(@D)),$(N))
+stage = $(PYTHON) -m npuops stage --into $(@D) --target $(@F) --run '$(identity)' --versions '$(versions)' --places '$(places)' \
 	$(if $(V),--show )$(if $(JOB),--shared )$2-- $(call command,$1)
 
 ifndef NPUKIT_LOCKED
@@ -288,8 +295,19 @@ $(ORACLE)/ready: oracle.sh oracle.txt
 	bash oracle.sh $(PYTHON3) $(ORACLE)
 endif
 
-# Where a bench.py is called: its runs are made in folders of their own, then timed again, all in one run.
-bench := $(OUT_ROOT)/bench
+# --- Bench: runs made in folders of their own, then timed again beside each other ---------
+
+bench := $(OUT_ROOT)/bench/$(model)
+include $(wildcard bench.mk)
+ifneq (,$(BENCH))
+.PHONY: bench
+bench: $(VENV)/ready $(BENCH_NEEDS) ## how much faster than the original's recipe, on this CPU; many minutes
+	@mkdir -p $(bench)
+	@$(if $(BENCH_CORPUS),$(PYTHON) $(BENCH_CORPUS))
+	@n=0; for settings in $(BENCH); do n=$$((n + 1)); eval "$(MAKE) OUT_ROOT=$(bench)/$$n $$settings infer"; done
+	@$(PYTHON) -m npukit compare $(bench)/1 $(bench)/2 $(BENCH_COMPARE)
+	@$(if $(BENCH_PEER),$(PYTHON) $(BENCH_PEER))
+endif
 
 # --- Help ---------------------------------------------------------------------
 

@@ -33,7 +33,6 @@ if [[ $folder == --check ]]; then
 fi
 
 mkdir -p "$folder"
-from_source "$folder"
 "${PIP[@]}" download --quiet --dest "$folder" --find-links "$folder" "${target[@]}" -c common/constraints.txt \
     -r <(sed '/^# The tests/,$d' common/requirements.txt) -r docker/tools.txt ||
     say "a wheel is missing: see above; PIP_EXTRA_INDEX_URL with PyTorch's CPU index spares the CUDA packages"

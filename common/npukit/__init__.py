@@ -3,6 +3,8 @@
 errors     the family of mistakes, and the exit code of each
 command    the stage scripts' command line: flags, error lines, exit codes, progress
 files      files that are whole or absent, JSON, digests
+text       UTF-8 text by lines
+columns    rows of cells as text in columns
 filetypes  what a file is, by its contents
 corpus     from text to what a graph takes, and back
 graph      surgery on ONNX graphs

@@ -1,4 +1,4 @@
-"""What the models' infer.sh call: python -m npukit <verb>."""
+"""What the models' infer.sh and `make bench` call: python -m npukit <verb>."""
 from __future__ import annotations
 
 import argparse
@@ -9,7 +9,7 @@ from npukit.command import run
 
 
 def main() -> int | None:
-    verbs = {"batch": batch, "msame": msame, "merge": merge}
+    verbs = {"batch": batch, "msame": msame, "merge": merge, "compare": compare, "pipeline": pipeline}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     name = parser.parse_args(sys.argv[1:2]).verb
@@ -51,6 +51,31 @@ def merge(parser, arguments) -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args(arguments)
     performance.merge(args.parts, args.output)
+
+
+def compare(parser, arguments) -> None:
+    """Time the inference of runs again, in turns, and print rates, ratios, and whether the answers are equal."""
+    from npukit.judge import compare
+
+    parser.add_argument("runs", type=Path, nargs="+", help="out/.../bs<N>, or a folder with runs below it, of which the best counts")
+    parser.add_argument("--rounds", type=int, default=2, help="how often; the fastest of each counts")
+    parser.add_argument("--at_least", type=float, default=0, help="how many times as fast as the first the last has to be")
+    parser.add_argument("--equal", action="store_true", help="fail where answers differ")
+    args = parser.parse_args(arguments)
+    print(compare.compare(list(map(compare.runs_below, args.runs)), args.rounds, args.at_least, args.equal, sys.stdout.isatty()))
+
+
+def pipeline(parser, arguments) -> None:
+    """Time transformers.pipeline beside a run of a BERT, on the same weights and samples."""
+    from npukit.judge.compare import runs_below
+    from npukit.nets import pipeline
+
+    parser.add_argument("task", choices=("text-classification", "token-classification"))
+    parser.add_argument("run", type=Path, help="out/.../bs<N>, or a folder with one run below it")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="the folder that preprocess.py was given")
+    parser.add_argument("--at_least", type=float, default=0, help="how many times as fast the run has to be")
+    args = parser.parse_args(arguments)
+    pipeline.beside(runs_below(args.run)[0], args.task, args.tokenizer, args.at_least)
 
 
 run(main)

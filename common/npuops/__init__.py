@@ -1,5 +1,6 @@
 """npuops: what the makefiles call, python -m npuops <verb>.
 
+places    where results lie
 lock      a lock of this machine, taken by a command
 locks     a lock that other hosts see
 processes a command with all that it starts, ended on a signal or at a limit

@@ -26,6 +26,7 @@ def stage(parser, arguments) -> None:
 
     parser.add_argument("--into", type=Path, required=True)
     parser.add_argument("--target", default="record.json", help="the file in it that make looks at")
+    parser.add_argument("--run", default="", metavar="'NAME=VALUE ...'", help="model, soc, standin, profile, batch_size, for record.json")
     parser.add_argument("--versions", default="", help="of the tools; the stage is stale when they differ")
     parser.add_argument("--places", default="", metavar="'FOLDER=NAME ...'", help="what the places in the command are called in its key")
     parser.add_argument("--chip", action="store_true", help="the command needs a chip")
@@ -37,22 +38,24 @@ def stage(parser, arguments) -> None:
     command = args.command[args.command[:1] == ["--"]:]  # argparse hands the separator on
     run_stage = stage.run_shared if args.shared else stage.run
     places = dict(place.rsplit("=", 1) for place in args.places.split())
-    run_stage(args.into, command, versions=args.versions, places=places, target=args.target, chip=args.chip, idle=args.idle, show=args.show)
+    run_stage(args.into, command, versions=args.versions, places=places, target=args.target, chip=args.chip, idle=args.idle,
+              show=args.show, run=stage.identity(args.run))
 
 
 def results(parser, arguments) -> None:
     """Print the table of all reports under OUT; fail if --judge and a gate is missed or answers disagree."""
-    from npukit.judge import report
+    from npukit.judge import report, table
+    from npuops import places
 
     parser.add_argument("out", type=Path)
     parser.add_argument("--judge", nargs="*", metavar="REPORT", type=Path, help="only these reports; exit 1 if one fails")
     args = parser.parse_args(arguments)
     if args.judge is None:
-        reports = report.read_all(args.out)
-        print(report.table(reports) if reports else f"no report under {args.out} yet; run make all")
+        reports = report.read(places.reports(args.out))
+        print(table.results(reports, sys.stdout.isatty()) if reports else f"no report under {args.out} yet; run make all")
         return
     reports = report.read(args.judge)
-    print(report.table(reports))
+    print(table.results(reports, sys.stdout.isatty()))
     failed = [f"{r['model']} at batch size {r['batch_size']}" for r in reports if not r["passes"]]
     if problems := report.disagreements(reports) + [f"{name} misses a bar" for name in failed]:
         raise JobFailed("; ".join(problems))
@@ -60,13 +63,13 @@ def results(parser, arguments) -> None:
 
 def ledger(parser, arguments) -> None:
     """Print the ledgers of reports: what each form of the network scores, and how far it is from PyTorch."""
-    from npukit.judge import report
+    from npukit.judge import report, table
 
     parser.add_argument("reports", type=Path, nargs="*")
     paths = parser.parse_args(arguments).reports
     if not paths:
         raise UserError("there is no report yet; run make all first, with the same MODEL, PROFILE, SOC and BS")
-    print("\n\n".join(map(report.ledger, report.read(paths))))
+    print("\n\n".join(table.ledger(made, sys.stdout.isatty()) for made in report.read(paths)))
 
 
 def fetch(parser, arguments) -> None:

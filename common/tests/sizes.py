@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from npukit.files import read_json
-from npukit.judge import report
+from npukit.judge import table
 
 
 def stands_beside(model: Path, parameters: int) -> bool:
@@ -13,7 +13,7 @@ def stands_beside(model: Path, parameters: int) -> bool:
     quoted = read_json(model / "original.json")
     made = {"original": quoted, "weights": {"parameters": parameters}, "seq_lens": [quoted.get("seq_len", 50)],
             "batch_size": quoted["rows"][0]["batch_size"]}
-    return report.original_speed(made) is not None
+    return table.original_speed(made) is not None
 
 
 def bert(task: str, labels: int, **config) -> int:

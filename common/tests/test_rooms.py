@@ -1,5 +1,7 @@
 """The rooms of the house: models import npukit, makefiles call npuops, npuops may use npukit; nobody imports the stand-in."""
 import ast
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +12,7 @@ COMMON = ROOT / "common"
 STANDIN = COMMON / "standin"
 
 WINGS = {  # a folder, or the files of one: (what it may import of this project, third-party packages it may import)
-    "npukit": ({"npukit"}, {"h5py", "safetensors", "tqdm"}),
+    "npukit": ({"npukit"}, {"h5py", "rich", "safetensors", "tqdm"}),
     "npukit/corpus": ({"npukit", "npukit/corpus"}, {"numpy", "tokenizers"}),
     "npukit/graph": ({"npukit", "npukit/graph", "npukit/judge"}, {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "onnxsim"}),
     "npukit/judge": ({"npukit", "npukit/corpus", "npukit/judge"}, {"jsonschema", "numpy"}),
@@ -20,7 +22,7 @@ WINGS = {  # a folder, or the files of one: (what it may import of this project,
     "npuops/assets": ({"npukit", "npukit/judge", "npuops", "npuops/assets"}, {"boto3", "botocore", "requests", "urllib3"}),
     "npuops/cluster": ({"npukit", "npukit/judge", "npuops", "npuops/cluster"}, {"jinja2", "yaml"}),
     "npuops/light": ({"npukit", "npukit/corpus", "npukit/judge", "npuops", "npuops/light"}, {"numpy"}),
-    "npuops": ({"npukit", "npuops"}, set()),
+    "npuops": ({"npukit", "npukit/judge", "npukit/nets", "npuops"}, set()),
 }
 OWN_ROOMS = {"npukit", "npuops", "standin", "ais_bench", "aclruntime"}
 SCRIPTS = {"preprocess", "pth2onnx", "modify_onnx", "postprocess"}
@@ -100,3 +102,17 @@ def test_planted_imports_are_seen(tmp_path):
                        "    from ais_bench.infer import interface\n")
     assert imported(planted) == {"torch", "npukit.judge.report", "npukit.errors", "ais_bench.infer"}
     assert third_party(imported(planted)) == {"torch"} and wings(imported(planted)) == {"npukit/judge", "npukit"}
+
+
+HOST = "import sys; sys.modules.update(dict.fromkeys({packages!r})); sys.argv = ['npuops', *{words!r}]; import runpy; " \
+       "runpy.run_module('npuops', run_name='__main__')"
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["why", "out"], ["soc"], ["idle", "0"], ["cluster", "check"]], ids=" ".join)
+def test_a_host_needs_nothing_but_python(words, tmp_path):
+    """As on a login node: none of what the project installs can be imported."""
+    packages = sorted({name for _, names in WINGS.values() for name in names} | {"torch", "rich", "tqdm"})
+    environment = {**os.environ, "PYTHONPATH": str(COMMON), "CLUSTER": "slurm", "OUT_ROOT": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", HOST.format(packages=packages, words=words)], cwd=tmp_path, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, env=environment)
+    assert "ImportError" not in done.stderr and "ModuleNotFoundError" not in done.stderr

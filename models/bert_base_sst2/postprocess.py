@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import sst2
-from npukit import command, files
+from npukit import command
 from npukit.corpus import ragged
-from npukit.corpus.samples import load
 from npukit.errors import UserError
 from npukit.judge import report
 
@@ -32,9 +31,8 @@ def main() -> None:
     accuracy = sst2.accuracy(logits, labels)
     print("accuracy:", accuracy)
     if args.report:
-        answers = args.report.with_name("predictions.jsonl")
-        files.write_text(answers, "".join(f"{label}\n" for label in logits.argmax(1)))
-        write_report(args, logits, accuracy, answers)
+        report.finish(args, sst2.task(args.run.parent / "inputs"), logits, "accuracy", {"accuracy": accuracy}, logits.argmax(1).tolist(),
+                      ragged.read_seq_lens(args.run.parent / "inputs"))
 
 
 def options() -> argparse.Namespace:
@@ -42,23 +40,14 @@ def options() -> argparse.Namespace:
     parser.add_argument("--output_path", type=Path, required=True)
     parser.add_argument("--label_path", type=Path, required=True)
     parser.add_argument("--order", type=Path, help="order.npy, where the outputs are batches")
-    report.add_options(parser)
+    report.add_options(parser, __file__)
     return parser.parse_args()
 
 
 def read_logits(args: argparse.Namespace, samples: int) -> np.ndarray:
     """Return float32 [samples, 2] in the order of the corpus, whichever way they were run."""
-    order = args.order or (report.Run(args.run).folder / "infer" / "batches" / "order.npy" if args.run else None)
+    order = args.order or (args.run / "infer" / "batches" / "order.npy" if args.run else None)
     return ragged.read_answers(args.output_path, samples, order)
-
-
-def write_report(args: argparse.Namespace, logits: np.ndarray, accuracy: float, answers: Path) -> None:
-    """Judge the logits against PyTorch's and write the report."""
-    run = report.Run(args.run)
-    closeness = sst2.task(run.inputs).compare(logits, load(run.export / "reference.npy"))
-    report.write(args.report, run.report(
-        metric="accuracy", metrics={"accuracy": accuracy}, fidelity=closeness, seq_lens=ragged.read_seq_lens(run.inputs),
-        original=files.read_json(Path(__file__).with_name("original.json")), loop=args.loop, predictions=answers))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 import sst2
-from npukit import command, files
+from npukit import command
 from npukit.corpus import ragged
 from npukit.nets import bert
 
@@ -32,9 +32,7 @@ def main() -> None:
     bert.export(net, ["input_ids", "attention_mask"], {"output": {0: "N"}}, args.save_path)
     if inputs:
         bert.prove_export(net, args.save_path, *inputs[1:], sst2.task(args.inputs))
-        used = args.save_path.parent / "weights" if args.random_weights else args.model_dir
-        files.write_json(args.save_path.with_name("weights.json"), {
-            "kind": args.kind, "sha256": files.sha256(bert.weights_file(used)), "parameters": net.num_parameters()})
+        bert.write_weights(net, args, args.model_dir, args.save_path)
 
 
 def options() -> argparse.Namespace:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npukit import files
+from npukit import files, text
 from npukit.corpus.wordpiece import LONGEST
 from npukit.errors import BadSample, UserError
 from npukit.judge import ledger
@@ -34,29 +34,24 @@ def read(path: Path) -> Iterator[Sentence]:
     if not path.is_file():
         raise UserError(f"{path} is not there; `make MODEL=bert_base_sst2 fetch` brings the corpus")
     count = 0
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode("utf-8").removesuffix("\n")
-            except UnicodeDecodeError as error:
-                raise BadSample(path, number, f"byte {error.start + 1} is not UTF-8; convert the file, for instance with iconv") from None
-            if "\r" in text:
-                raise BadSample(path, number, "the line ends in CR LF or holds a CR; convert the file, for instance with dos2unix")
-            if number == 1:
-                if text != HEADER:
-                    raise BadSample(path, number, f"expected the header {HEADER!r}, found {text[:40]!r}")
-                continue
-            yield parse(path, number, text)
-            count += 1
+    for number, line in text.lines(path):
+        if "\r" in line:
+            raise BadSample(path, number, "the line ends in CR LF or holds a CR; convert the file, for instance with dos2unix")
+        if number == 1:
+            if line != HEADER:
+                raise BadSample(path, number, f"expected the header {HEADER!r}, found {line[:40]!r}")
+            continue
+        yield parse(path, number, line)
+        count += 1
     if not count:
         raise UserError(f"{path} holds no sentence; expected the header {HEADER!r} and a sentence and label a line")
 
 
-def parse(path: Path, number: int, text: str) -> Sentence:
+def parse(path: Path, number: int, line: str) -> Sentence:
     """Turn one line into a Sentence."""
-    sentence, tab, label = text.rpartition("\t")
+    sentence, tab, label = line.rpartition("\t")
     if not tab or "\t" in sentence:
-        raise BadSample(path, number, f"expected a sentence, one tab and a label, found {text.count(chr(9))} tabs")
+        raise BadSample(path, number, f"expected a sentence, one tab and a label, found {line.count(chr(9))} tabs")
     if label not in ("0", "1"):
         raise BadSample(path, number, f"the label is {label!r}, expected 0 or 1")
     if not sentence.strip():

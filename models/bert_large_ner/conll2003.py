@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from npukit import filetypes as forms
+from npukit import text
 from npukit.errors import BadSample, UserError
 
 TYPES = ("MISC", "PER", "ORG", "LOC")
@@ -62,18 +63,13 @@ def read(path: Path) -> list[Sentence]:
 
 def columns_of(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, columns) of every line, none for a blank one; raise BadSample for one that is not of the format."""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n").strip(" \t")
-            except UnicodeDecodeError as error:
-                raise BadSample(path, number, f"byte {error.start + 1} is not UTF-8; convert the file, for instance with iconv") from None
-            columns = re.split(r"[ \t]+", text) if text else []
-            if columns and len(columns) != 4:
-                raise BadSample(path, number, f"{len(columns)} columns, expected 4: word, part of speech, chunk and entity tag")
-            if columns and columns[3] not in TAG_ID:
-                raise BadSample(path, number, f"the tag {columns[3]!r} is not one of {', '.join(TAGS)}")
-            yield number, columns
+    for number, line in text.lines(path, "utf-8-sig"):
+        columns = re.split(r"[ \t]+", stripped) if (stripped := line.rstrip("\r").strip(" \t")) else []
+        if columns and len(columns) != 4:
+            raise BadSample(path, number, f"{len(columns)} columns, expected 4: word, part of speech, chunk and entity tag")
+        if columns and columns[3] not in TAG_ID:
+            raise BadSample(path, number, f"the tag {columns[3]!r} is not one of {', '.join(TAGS)}")
+        yield number, columns
 
 
 def in_iob2(path: Path, sentences: list[Sentence]) -> list[Sentence]:

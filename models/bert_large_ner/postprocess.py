@@ -12,7 +12,6 @@ Writes  with --report: report.json, and predictions.jsonl beside it, the tags of
 Source  ModelZoo-PyTorch 66ad853, ACL_PyTorch/contrib/nlp/bert_large_NER/bert_metric.py
 """
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +35,9 @@ def main() -> None:
     scores, by_type = recipes.score(words, tags)
     show(scores, by_type)
     if args.report:
-        answers = "".join(f"{json.dumps(sentence)}\n" for sentence in recipes.by_sentence(words, tags))
-        files.write_text(args.report.with_name("predictions.jsonl"), answers)
-        write_report(args, logits, words, {**scores, "by_type": by_type}, recipes.METRIC[manifest["corpus"]["recipe"]])
+        report.finish(args, recipes.task_of(words), logits, recipes.METRIC[manifest["corpus"]["recipe"]], {**scores, "by_type": by_type},
+                      recipes.by_sentence(words, tags), ragged.read_seq_lens(args.anno_file.parent),
+                      {"torch_aie": torch_aie(args, words)} if args.torch_aie else None)
 
 
 def options() -> argparse.Namespace:
@@ -47,10 +46,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--anno_file", type=Path, required=True)
     parser.add_argument("--order", type=Path, help="order.npy, where the outputs are batches")
     parser.add_argument("--torch_aie", type=Path, help="the other route's folder, for the report")
-    report.add_options(parser)
+    report.add_options(parser, __file__)
     args = parser.parse_args()
     if args.run and not args.order:
-        args.order = report.Run(args.run).folder / "infer" / "batches" / "order.npy"
+        args.order = args.run / "infer" / "batches" / "order.npy"
     return args
 
 
@@ -69,28 +68,19 @@ def show(scores: dict, by_type: dict) -> None:
     print(f"Accuracy: {scores['token_accuracy']:.2%} (O everywhere: {scores['all_o_accuracy']:.2%})")
 
 
-def write_report(args: argparse.Namespace, logits: np.ndarray, words: np.ndarray, scores: dict, metric: str) -> None:
-    """Judge the logits against PyTorch's and write the report."""
-    run, task = report.Run(args.run), recipes.task_of(words)
-    reference = load(run.export / "reference.npy")
-    routes = {"torch_aie": torch_aie(args.torch_aie, words, reference)} if args.torch_aie else {}
-    report.write(args.report, run.report(
-        metric=metric, metrics=scores, fidelity=task.compare(logits, reference), seq_lens=ragged.read_seq_lens(run.inputs),
-        original=files.read_json(Path(__file__).with_name("original.json")), loop=args.loop,
-        predictions=args.report.with_name("predictions.jsonl"), routes=routes))
-
-
-def torch_aie(folder: Path, words: np.ndarray, reference: np.ndarray) -> dict:
+def torch_aie(args: argparse.Namespace, words: np.ndarray) -> dict:
     """Return the other route's part of the report.
 
     With the original's recipe it is called with two inputs swapped: PyTorch has answered to something else, and there is no fidelity.
     """
-    result, logits = files.read_json(folder / "result.json"), load(folder / "logits.npy")
-    require_fit(logits, words, folder)
-    task, same = recipes.task_of(words), result["recipe"] == "npukit"
-    return {"command": files.read_json(folder / "record.json")["command"],
+    result, logits = files.read_json(args.torch_aie / "result.json"), load(args.torch_aie / "logits.npy")
+    require_fit(logits, words, args.torch_aie)
+    task, fidelity = recipes.task_of(words), None
+    if result["recipe"] == "npukit":
+        fidelity = task.compare(logits, load(args.run.parent / "pth2onnx" / "reference.npy"))
+    return {"command": files.read_json(args.torch_aie / "record.json")["command"],
             **{name: result[name] for name in ("backend", "precision", "samples_per_s")},
-            "metrics": task.metrics(logits), "fidelity": task.compare(logits, reference) if same else None}
+            "metrics": task.metrics(logits), "fidelity": fidelity}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import conll2003
 import recipes
-from npukit import command, files
+from npukit import command
 from npukit.corpus import ragged
 from npukit.nets import bert
 
@@ -34,9 +34,7 @@ def main() -> None:
     bert.export(net, list(recipes.INPUTS), {"logits": {0: "N", 1: "L"}}, args.save_path)
     if inputs:
         bert.prove_export(net, args.save_path, *inputs[1:], task)
-        used = args.save_path.parent / "weights" if args.random_weights else args.model
-        files.write_json(args.save_path.with_name("weights.json"), {
-            "kind": args.kind, "sha256": files.sha256(bert.weights_file(used)), "parameters": net.num_parameters()})
+        bert.write_weights(net, args, args.model, args.save_path)
 
 
 def options() -> argparse.Namespace:

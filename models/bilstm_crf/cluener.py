@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from npukit.errors import BadSample, UserError
+from npukit.text import decoded
 
 CATEGORIES = ("address", "book", "company", "game", "government",
               "movie", "name", "organization", "position", "scene")
@@ -62,9 +63,7 @@ def read(path: Path, max_length: int, labelled: bool = True,
 def parse(line: bytes, max_length: int, labelled: bool) -> Sentence:
     """Turn one line into a Sentence; raise ValueError with what was found and what was expected."""
     try:
-        record = json.loads(line.decode("utf-8").rstrip("\r\n"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start + 1} is not UTF-8; convert the file, for instance with iconv -t UTF-8") from None
+        record = json.loads(decoded(line).rstrip("\r\n"))
     except json.JSONDecodeError as error:
         raise ValueError(f"not a JSON object: {error.msg} at column {error.colno}") from None
     except RecursionError:
@@ -188,9 +187,9 @@ class Vocabulary:
         if not path.is_file():
             raise UserError(f"{path} is not there; it lies beside the weights, or --vocab names it")
         try:
-            text = path.read_bytes().decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is no vocabulary: byte {error.start + 1} is not UTF-8") from None
+            text = decoded(path.read_bytes())
+        except ValueError as error:
+            raise UserError(f"{path} is no vocabulary: {error}") from None
         return cls(text.removesuffix("\n").split("\n"))
 
     def save(self, path: Path) -> None:

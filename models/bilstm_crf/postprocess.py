@@ -18,10 +18,10 @@ import numpy as np
 import crf_decode
 from cluener import TAGS, entities
 from crf_decode import predict, read_labels, score, true_tags
-from npukit import command, files
+from npukit import command
 from npukit.corpus.samples import load, read_outputs
 from npukit.errors import UserError
-from npukit.judge import ledger, report
+from npukit.judge import report
 
 
 def main() -> None:
@@ -38,9 +38,8 @@ def main() -> None:
     print_as_original(overall, by_category)
     print(f"strict_f1: {overall['strict_f1']}")
     if args.report:
-        answers = "".join(f"{json.dumps(entities(tags))}\n" for tags in predicted)
-        files.write_text(args.report.with_name("predictions.jsonl"), answers)
-        write_report(args, crf_decode.task(labels, lengths, transitions), features, overall, by_category)
+        report.finish(args, crf_decode.task(labels, lengths, transitions), features, "f1", {**overall, "by_category": by_category},
+                      map(entities, predicted), [features.shape[1]])
 
 
 def options():
@@ -48,12 +47,12 @@ def options():
     parser.add_argument("--infer_results", type=Path, required=True)
     parser.add_argument("--annotations", type=Path, required=True)
     parser.add_argument("--transitions", type=Path, help="default: beside --infer_results, as in the original")
-    report.add_options(parser)
+    report.add_options(parser, __file__)
     args = parser.parse_args()
     if args.report and not args.run:
         parser.error("--report needs --run, the folder that the report is about")
     if args.transitions is None:
-        args.transitions = (report.Run(args.run).export if args.run else args.infer_results.parent) / "transitions.npy"
+        args.transitions = (args.run.parent / "pth2onnx" if args.run else args.infer_results.parent) / "transitions.npy"
     return args
 
 
@@ -74,16 +73,6 @@ def print_as_original(overall: dict, by_category: dict) -> None:
     print("metrics of per category:")
     print(json.dumps({category: {"acc": round(s["precision"], 4), "recall": round(s["recall"], 4), "f1": round(s["f1"], 4)}
                       for category, s in by_category.items()}, indent=4))
-
-
-def write_report(args, task: ledger.Task, features: np.ndarray, overall: dict, by_category: dict) -> None:
-    """Judge the features against PyTorch's and write the report."""
-    run = report.Run(args.run)
-    closeness = task.compare(features, load(run.export / "reference.npy"))
-    report.write(args.report, run.report(
-        metric="f1", metrics={**overall, "by_category": by_category}, fidelity=closeness, seq_lens=[features.shape[1]],
-        original=files.read_json(Path(__file__).with_name("original.json")), loop=args.loop,
-        predictions=args.report.with_name("predictions.jsonl")))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 import crf_decode
 from bilstm_crf import BiLstmCrf, ExportForm
-from npukit import command, files
+from npukit import command
 from npukit.corpus.samples import read_inputs
 from npukit.errors import UserError
 from npukit.judge import ledger
@@ -47,8 +47,7 @@ def main() -> None:
         prove(net, args.inputs, args.max_seq_len, args.output)
         used = folder / "weights.safetensors" if args.checkpoint == Path("random") else args.checkpoint
         kind = "random" if args.checkpoint == Path("random") else "shipped" if used.resolve() == SHIPPED else "own"
-        files.write_json(folder / "weights.json", {
-            "kind": kind, "sha256": files.sha256(used), "parameters": sum(each.numel() for each in net.parameters())})
+        ledger.write_weights(folder, kind, used, sum(each.numel() for each in net.parameters()))
 
 
 def options():

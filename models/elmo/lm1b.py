@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from npukit import text
 from npukit.errors import BadSample, UserError
 from npukit.files import looked_at
 
@@ -34,16 +35,12 @@ def sentences(paths: list[Path]) -> Iterator[list[str]]:
     """Yield the sentences of shards as words; raise BadSample, with file:line, for a line that is none."""
     count = 0
     for path in paths:
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    words = [word for word in line.decode("utf-8").rstrip("\r\n").split(" ") if word]
-                except UnicodeDecodeError as error:
-                    raise BadSample(path, number, f"byte {error.start + 1} is not UTF-8; convert the file with iconv") from None
-                if not words:
-                    raise BadSample(path, number, "the sentence has no words; remove the line")
-                yield words
-                count += 1
+        for number, line in text.lines(path):
+            words = [word for word in line.rstrip("\r").split(" ") if word]
+            if not words:
+                raise BadSample(path, number, "the sentence has no words; remove the line")
+            yield words
+            count += 1
     if not count:
         raise UserError(f"{', '.join(path.name for path in paths)}: no sentence in {paths[0].parent}; expected one a line")
 

@@ -12,13 +12,12 @@ Writes  with --report: report.json, and predictions.jsonl beside it: the words o
 Source  ModelZoo-PyTorch 2edbfb6, ACL_PyTorch/contrib/nlp/ELMo/elmo_postprocess.py
 """
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 
 import vectors
-from npukit import command, files
+from npukit import command
 from npukit.corpus import ragged, samples
 from npukit.errors import JobFailed, UserError
 from npukit.judge import fidelity, report
@@ -40,7 +39,9 @@ def main() -> None:
         worst = min(worst, found["cosine_min"])
         print(f"cosine similarity to {name}: mean {found['cosine_mean']:.6f}, minimum {found['cosine_min']:.6f}")
     if args.report:
-        write_report(args, sentences, ours, references["PyTorch"])
+        task = sentences.task(references["PyTorch"])
+        report.finish(args, task, ours, "cosine_mean", task.metrics(ours), worst_words(sentences, ours, references["PyTorch"]),
+                      sentences.seq_lens)
     elif not worst >= fidelity.COSINE_KEPT:
         raise JobFailed(f"the smallest cosine is {worst:.6f}, the bar is {fidelity.COSINE_KEPT}")
 
@@ -50,7 +51,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--onnx_model", type=Path, required=True)
     parser.add_argument("--onnx_input", type=Path, required=True)
     parser.add_argument("--om_out", type=Path, required=True)
-    report.add_options(parser)
+    report.add_options(parser, __file__)
     return parser.parse_args()
 
 
@@ -63,17 +64,11 @@ def read_vectors(args: argparse.Namespace, sentences: vectors.Sentences) -> np.n
     return ragged.read_flat_outputs(args.om_out, samples.load(order), sentences.lengths)
 
 
-def write_report(args: argparse.Namespace, sentences: vectors.Sentences, ours: np.ndarray, reference: np.ndarray) -> None:
-    """Judge the vectors against PyTorch's and write the report."""
-    run = report.Run(args.run)
-    task = sentences.task(reference)
-    answers = args.report.with_name("predictions.jsonl")
-    cosine = np.minimum.reduceat(fidelity.cosines(ours, reference, np.arange(len(ours))), np.cumsum(sentences.lengths) - sentences.lengths)
-    lines = [{"words": int(words), "cosine": round(float(least), 2)} for words, least in zip(sentences.lengths, cosine)]
-    files.write_text(answers, "".join(f"{json.dumps(line)}\n" for line in lines))
-    report.write(args.report, run.report(
-        metric="cosine_mean", metrics=task.metrics(ours), fidelity=task.compare(ours, reference), seq_lens=sentences.seq_lens,
-        original=files.read_json(Path(__file__).with_name("original.json")), loop=args.loop, predictions=answers))
+def worst_words(sentences: vectors.Sentences, ours: np.ndarray, reference: np.ndarray) -> list[dict]:
+    """Return the number of words of each sentence, and the smallest cosine of one with PyTorch's."""
+    starts = np.cumsum(sentences.lengths) - sentences.lengths
+    smallest = np.minimum.reduceat(fidelity.cosines(ours, reference, np.arange(len(ours))), starts)
+    return [{"words": int(words), "cosine": round(float(cosine), 2)} for words, cosine in zip(sentences.lengths, smallest)]
 
 
 if __name__ == "__main__":

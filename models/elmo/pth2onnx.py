@@ -49,8 +49,7 @@ def main() -> None:
         args.output_file.unlink(missing_ok=True)
         args.output_file.symlink_to(vectors.graph_file(args.output_file, seq_lens[-1], seq_lens).name)
     if sentences:
-        files.write_json(args.output_file.with_name("weights.json"), {
-            "kind": args.kind, "sha256": files.sha256(args.weight_file), "parameters": sum(array.size for array in weights.values())})
+        ledger.write_weights(args.output_file.parent, args.kind, args.weight_file, sum(array.size for array in weights.values()))
         prove(net, sentences, args.output_file)
 
 

@@ -21,7 +21,6 @@ import squad
 import windows
 from npukit import command, files
 from npukit.corpus import ragged
-from npukit.corpus.samples import load
 from npukit.errors import UserError
 from npukit.judge import report
 
@@ -40,7 +39,8 @@ def main() -> None:
     files.write_json(args.output_dir / "result" / f"result_bs{args.eval_batch_size}.json", {**result, "total": len(predictions)})
     print(f"{args.eval_metric} = {result[args.eval_metric]}")
     if args.report:
-        write_report(args, corpus, logits, {name: value / 100 for name, value in result.items()})
+        report.finish(args, answers.task(corpus), logits, args.eval_metric, {name: value / 100 for name, value in result.items()},
+                      args.output_dir / "predictions.json", ragged.read_seq_lens(args.run.parent / "inputs"))
 
 
 def options() -> argparse.Namespace:
@@ -54,7 +54,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--max_answer_length", type=int, default=30, help="word pieces in an answer, at most")
     parser.add_argument("--output_dir", type=Path, default=Path("."))
     parser.add_argument("--fp16", action="store_true", help="changes nothing: the outputs are float32 whatever the chip calculates in")
-    report.add_options(parser)
+    report.add_options(parser, __file__)
     args = parser.parse_args()
     if args.version_2_with_negative:
         raise UserError("--version_2_with_negative: only SQuAD 1.1 is scored here; preprocess.py prepares version 2")
@@ -67,17 +67,7 @@ def options() -> argparse.Namespace:
 
 def made_by(run: Path | None) -> tuple:
     """Return the order of the batches that a run's infer stage made, and its gears."""
-    return (run / "infer" / "batches" / "order.npy", ragged.read_seq_lens(report.Run(run).inputs)) if run else ()
-
-
-def write_report(args: argparse.Namespace, corpus: windows.Corpus, logits, metrics: dict) -> None:
-    """Judge the logits against PyTorch's and write the report."""
-    run = report.Run(args.run)
-    closeness = answers.task(corpus).compare(logits, load(run.export / "reference.npy"))
-    report.write(args.report, run.report(
-        metric=args.eval_metric, metrics=metrics, fidelity=closeness, seq_lens=ragged.read_seq_lens(run.inputs),
-        original=files.read_json(Path(__file__).with_name("original.json")), loop=args.loop,
-        predictions=args.output_dir / "predictions.json"))
+    return (run / "infer" / "batches" / "order.npy", ragged.read_seq_lens(run.parent / "inputs")) if run else ()
 
 
 if __name__ == "__main__":

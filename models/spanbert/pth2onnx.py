@@ -19,7 +19,7 @@ import torch
 
 import answers
 import windows
-from npukit import command, files
+from npukit import command
 from npukit.errors import JobFailed, UserError
 from npukit.nets import bert
 
@@ -40,9 +40,7 @@ def main() -> None:
                 {name: {0: "N", 1: "L"} for name in ("start_logits", "end_logits")}, args.onnx_path)
     if corpus:
         bert.prove_export(net, args.onnx_path, arrays, corpus.lengths, answers.task(corpus))
-        used = bert.weights_file(args.onnx_path.parent / "weights" if args.random_weights else args.checkpoint)
-        files.write_json(args.onnx_path.with_name("weights.json"), {
-            "kind": args.kind, "sha256": files.sha256(used), "parameters": net.num_parameters()})
+        bert.write_weights(net, args, args.checkpoint, args.onnx_path)
 
 
 def options() -> argparse.Namespace:

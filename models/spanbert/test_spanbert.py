@@ -28,7 +28,7 @@ from npukit.errors import JobFailed, UserError
 from npukit.nets import bert
 from windows import Corpus, Recipe
 
-SCRIPTS = scripts.Scripts(HERE, "preprocess", "pth2onnx", "modify_onnx", "postprocess", "bench", "test/parse")
+SCRIPTS = scripts.Scripts(HERE, "preprocess", "pth2onnx", "modify_onnx", "postprocess", "test/parse")
 call, run, ran = SCRIPTS.call, SCRIPTS.run, SCRIPTS.ran
 TINY = ROOT / "data" / "tiny" / "spanbert"
 WINDOWS = 30
@@ -634,22 +634,13 @@ def test_the_originals_msame_wants_one_on_path(tmp_path):
 
 
 @pytest.mark.long
-def test_the_bench(tmp_path, monkeypatch, capsys):
-    """The same answers both ways; only the ratio is let pass, and then seen failing."""
-    bench, runs = SCRIPTS["bench"], {}
-    for name, flags in (("fixed", []), ("gears", ["SEQ_LENS=auto"])):
-        done = make(tmp_path / name, "QUESTIONS=4", *flags, "infer")
-        assert done.returncode == 0, done.stdout + done.stderr
-        [runs[name]] = (tmp_path / name).glob("cpu/tiny/spanbert/bs8")
-    for name in ("PATH", "PYTHONPATH"):
-        monkeypatch.setenv(name, scripts.environment()[name])
-    line = f"bench --fixed {runs['fixed']} --gears {runs['gears']}"
-    monkeypatch.setattr(bench, "AT_LEAST", {"fixed": 0.0})
-    call(tmp_path, line)
-    assert [said.split()[0] for said in capsys.readouterr().out.splitlines()] == ["fixed", "gears"]
-    monkeypatch.setattr(bench, "AT_LEAST", {"fixed": 1000.0})
-    with pytest.raises(JobFailed, match=r"gears reach only .* times fixed \(at least 1000"):
-        call(tmp_path, line)
+def test_the_bench(tmp_path):
+    """The same answers both ways; the ratio is seen failing."""
+    facts = ["QUESTIONS=4", "BENCH='SEQ_LENS=512' 'SEQ_LENS=auto'"]
+    done = make(tmp_path, *facts, "BENCH_COMPARE=--equal", "bench")
+    assert done.returncode == 0 and done.stdout.count(" equal\n") == 2, done.stdout + done.stderr
+    done = make(tmp_path, *facts, "BENCH_COMPARE=--at_least 1000", "bench")
+    assert done.returncode == 2 and re.search(r"npukit: [\d.]+ times the first run is reached, 1000 are due", done.stderr)
 
 
 def test_the_original_s_speed_stands_beside_its_own_size_alone():

@@ -5,6 +5,7 @@ ledger       each form of the network beside PyTorch
 metrics      entity precision, recall and F1
 performance  what the inference tool measured
 provenance   where the numbers come from
-report       report.json: what a run measured, its schema, the table of results
-bench        two runs timed side by side
+report       report.json: what a run measured, its schema
+table        the tables of reports that are printed
+compare      runs timed side by side
 """

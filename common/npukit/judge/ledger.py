@@ -49,6 +49,11 @@ def write(path: Path, lines: list[dict]) -> None:
                                 f"{gate['limit']} (worst sample {closeness['worst_sample']})")
 
 
+def write_weights(folder: Path, kind: str, weights: Path, parameters: int) -> None:
+    """Write weights.json: what the report calls the weights (random, shipped, own ...), the digest of their file, their number."""
+    files.write_json(folder / "weights.json", {"kind": kind, "sha256": files.sha256(weights), "parameters": parameters})
+
+
 def begin(folder: Path, task: Task, reference: np.ndarray, exported: np.ndarray) -> None:
     """Write PyTorch's answers (reference.npy) and the first two lines, PyTorch's and the exported graph's (ledger.json)."""
     np.save(folder / "reference.npy", reference)

@@ -24,6 +24,11 @@ def provenance(records: dict[str, dict], inputs: dict[str, Path]) -> dict:
     }
 
 
+def chip(soc: str, standin: bool) -> str:
+    """Return a chip's name in paths and tables. A stand-in's never reads like a chip's; the CPU always has the stand-in's tools."""
+    return soc + ("-standin" if standin and soc != "cpu" else "")
+
+
 def tool_versions() -> dict[str, str]:
     """Return the versions of what the numbers depend on."""
     versions = {"python": platform.python_version()}

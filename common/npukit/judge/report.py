@@ -6,55 +6,83 @@ whether its gates pass or not; `make all` prints the table and fails on it.
 import argparse
 import functools
 import json
-import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from npukit.corpus.samples import much_unknown
+import numpy as np
+
+from npukit.corpus.samples import load
 from npukit.errors import UserError
-from npukit.files import read_json, sha256, write_json
+from npukit.files import read_json, sha256, write_json, write_text
+from npukit.judge import provenance
 from npukit.judge.fidelity import gates
+from npukit.judge.ledger import Task
 from npukit.judge.performance import performance, pure_inference
-from npukit.judge.provenance import provenance
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
+RUN_STAGES = ("modify_onnx", "atc", "infer", "perf")  # of one batch size, below its folder
+KEPT_FP32 = ("force_fp32", "must_keep_origin_dtype", "origin")  # the --precision_mode and --precision_mode_v2 of atc that keep fp32
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags with which the makefile asks a postprocess.py for its report."""
+def add_options(parser: argparse.ArgumentParser, script: str) -> None:
+    """Add the flags with which the makefile asks a postprocess.py for its report; original.json lies beside the script."""
+    parser.set_defaults(original=Path(script).with_name("original.json"))
     parser.add_argument("--report", type=Path, help="write report.json here")
     parser.add_argument("--run", type=Path, help="out/<soc>/<profile>/<model>/bs<N>, the run that the report is about")
     parser.add_argument("--loop", type=int, default=100, help="repetitions of the pure inference in the perf stage")
 
 
+def finish(args: argparse.Namespace, task: Task, answers: np.ndarray, metric: str, metrics: dict, predictions: Path | Iterable,
+           seq_lens: list[int], routes: dict[str, dict] | None = None) -> None:
+    """Judge a run's answers against PyTorch's and write the report that --report asks for.
+
+    answers      float [samples, ...], what the task means by them
+    metric       the name of the figure that is judged, a key of metrics
+    predictions  the file of what the answers say; or what they say, for predictions.jsonl beside the report, a sample a line
+    seq_lens     the lengths that the offline model was compiled for
+    routes       others by which the same samples were run, see Run.report
+    """
+    run = Run(args.run)
+    if not isinstance(predictions, Path):
+        lines, predictions = map(json.dumps, predictions), args.report.with_name("predictions.jsonl")
+        write_text(predictions, "".join(f"{line}\n" for line in lines))
+    write(args.report, run.report(
+        metric=metric, metrics=metrics, fidelity=task.compare(answers, load(run.export / "reference.npy")), seq_lens=seq_lens,
+        original=read_json(args.original), loop=args.loop, predictions=predictions, routes=routes))
+
+
 class Run:
-    """One model, profile, chip and batch size: out/<soc>[-standin]/<profile>/<model>/bs<N>, its stages' folders below."""
+    """One model, profile, chip and batch size: its stages' folders, those of all batch sizes beside it, and what their records say.
+
+    raises  UserError for a folder in which no stage's record.json names the run
+    """
 
     def __init__(self, folder: Path):
-        place = re.fullmatch(r".*/([^/]+?)(-standin)?/([^/]+)/([^/]+)/bs([1-9][0-9]*)", folder.absolute().as_posix())
-        if place is None:
-            raise UserError(f"{folder} is no run's folder; expected out/<soc>/<profile>/<model>/bs<N>")
-        self.soc, twin, self.profile, self.model, batch_size = place.groups()
-        self.twin, self.batch_size = twin is not None, int(batch_size)
         self.folder = folder
         self.export = folder.parent / "pth2onnx"
         self.inputs = folder.parent / "inputs"
+        told = [record["run"] for stage, record in self.records().items() if stage in RUN_STAGES and "run" in record]
+        if not told:
+            raise UserError(f"{folder} is not the folder of a run; expected bs<N> with stages whose record.json names the run. "
+                            "If an older npukit made it, remove it and run make again")
+        self.identity = told[0]  # model, soc, standin, profile, batch_size
 
     def records(self) -> dict[str, dict]:
         """Return what each stage ran and how long it took."""
-        places = {"preprocess": self.inputs, "pth2onnx": self.export,
-                  **{stage: self.folder / stage for stage in ("modify_onnx", "atc", "infer", "perf")}}
+        places = {"preprocess": self.inputs, "pth2onnx": self.export, **{stage: self.folder / stage for stage in RUN_STAGES}}
         return {stage: read_json(place / "record.json") for stage, place in places.items() if (place / "record.json").exists()}
 
     def precision(self) -> str:
         """Return the arithmetic of the offline model: fp32 on the CPU and where atc was told to keep it, else fp16."""
-        command = read_json(self.folder / "atc" / "record.json")["command"]
-        kept = re.search(r"--precision_mode(_v2)?[= ](force_fp32|must_keep_origin_dtype|origin)\b", command)
-        return "fp32" if self.soc == "cpu" or kept else "fp16"
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--precision_mode", "--precision_mode_v2", nargs="?")
+        told, _ = parser.parse_known_args(shlex.split(read_json(self.folder / "atc" / "record.json")["command"]))
+        return "fp32" if self.identity["soc"] == "cpu" or told.precision_mode in KEPT_FP32 else "fp16"
 
     def standin(self, summary: dict) -> bool:
-        """Return whether a stand-in made the numbers; refuse a run whose place says otherwise."""
-        made, expected = "standin" in summary, self.twin or self.soc == "cpu"
+        """Return whether a stand-in made the numbers; refuse a run whose record says otherwise."""
+        made, expected = "standin" in summary, self.identity["standin"]
         if made != expected:
             raise UserError(f"{self.folder} holds results of {'the stand-in' if made else 'the real tools'}, which do not belong "
                             "there; remove it and run make again")
@@ -72,24 +100,22 @@ class Run:
         manifest, summary, records = read_json(self.inputs / "manifest.json"), self.summary(), self.records()
         inference = read_json(self.folder / "infer" / "record.json")
         weights, ledger = read_json(self.export / "weights.json"), self.ledger()
-        reference, precision = ledger[0]["metrics"], self.precision()
-        judged = "" if weights["kind"] == "random" else metric
+        reference, precision, routes = ledger[0]["metrics"], self.precision(), routes or {}
         pure = pure_inference(self.folder / "perf" / "log.txt", loop)
-        judge = functools.partial(gates, metric=judged, reference=reference[metric])
+        judge = functools.partial(gates, metric="" if weights["kind"] == "random" else metric, reference=reference[metric])
+        own_gates = judge(fidelity, precision, value=metrics[metric])
         return {
-            "schema": 1, "model": self.model, "profile": self.profile, "soc": self.soc, "standin": self.standin(summary),
-            "precision": precision, "batch_size": self.batch_size, "seq_lens": seq_lens, "samples": manifest["samples"],
+            "schema": 1, **self.identity, "standin": self.standin(summary), "precision": precision,
+            "seq_lens": seq_lens, "samples": manifest["samples"],
             "weights": weights, "corpus": manifest["corpus"], "metric": metric,
             "metrics": metrics, "reference": reference, "fidelity": fidelity,
             "ledger": [*ledger, {"stage": "om", "metrics": metrics, "fidelity": fidelity}],
-            "performance": performance(summary, inference, manifest["samples"], self.batch_size, pure),
+            "performance": performance(summary, inference, manifest["samples"], self.identity["batch_size"], pure),
             "original": original, "predictions_sha256": sha256(predictions),
-            "gates": [*judge(fidelity, precision, value=metrics[metric]), *(
-                {**gate, "name": f"{name}: {gate['name']}"} for name, route in (routes or {}).items() if route["fidelity"]
-                for gate in judge(route["fidelity"], route["precision"], value=route["metrics"][metric]))],
+            "gates": [*own_gates, *gates_of_routes(routes, metric, judge)],
             **({"routes": routes} if routes else {}), **self.fusions(),
-            "provenance": provenance(records, {"manifest": self.inputs / "manifest.json",
-                                               "om": self.folder / "atc" / "model.om"}),
+            "provenance": provenance.provenance(records, {"manifest": self.inputs / "manifest.json",
+                                                          "om": self.folder / "atc" / "model.om"}),
         }
 
     def ledger(self) -> list[dict]:
@@ -100,11 +126,21 @@ class Run:
     def fusions(self) -> dict[str, list[dict]]:
         """Return what ATC fuses at each length, as documents say, where graph surgery was for it; nothing of a CPU."""
         rows = self.folder / "modify_onnx" / "fusions.json"
-        return {"fusions": read_json(rows)} if self.soc != "cpu" and rows.exists() else {}
+        return {"fusions": read_json(rows)} if self.identity["soc"] != "cpu" and rows.exists() else {}
 
     def summary(self) -> dict:
         """Return the summary that ais_bench wrote beside the outputs."""
         return read_json(self.folder / "infer" / "outputs_summary.json")
+
+
+def gates_of_routes(routes: dict[str, dict], metric: str, judge: Callable[..., list[dict]]) -> list[dict]:
+    """Return the gates of the other routes, each under its route's name; a route without fidelity has none."""
+    found = []
+    for name, route in routes.items():
+        if route["fidelity"]:
+            judged = judge(route["fidelity"], route["precision"], value=route["metrics"][metric])
+            found += [{**gate, "name": f"{name}: {gate['name']}"} for gate in judged]
+    return found
 
 
 def write(path: Path, report: dict) -> None:
@@ -125,11 +161,6 @@ def validate(report: dict, name: str) -> None:
         jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(report))
     if error is not None:
         raise UserError(f"{name} does not follow {SCHEMA.name}: {error.json_path}: {error.message}")
-
-
-def read_all(folder: Path) -> list[dict]:
-    """Return every report under a folder (out/<chip>/<profile>/<model>/bs<N>/postprocess/report.json)."""
-    return read(sorted(folder.glob("*/*/*/bs*/postprocess/report.json")))
 
 
 def read(paths: Iterable[Path]) -> list[dict]:
@@ -153,102 +184,5 @@ def disagreements(reports: list[dict]) -> list[str]:
 
 
 def chip(report: dict) -> str:
-    """Return the chip as it is named in paths and tables; a stand-in's name never reads like a chip's."""
-    return report["soc"] + ("-standin" if report["standin"] and report["soc"] != "cpu" else "")
-
-
-HEADINGS = ("model", "profile", "chip", "batch", "metric", "here", "PyTorch", "max diff",
-            "samples/s", "perf/s", "original/s", "verdict")
-
-
-LEGEND = ("samples/s: the corpus, files read and written; perf/s: made-up input, the device alone; both on the chip of their "
-          "line (cpu, -standin: no NPU). original/s: the original README's, on Ascend310P3.")
-
-
-LEDGER = ("stage", "metric", "cosine mean", "cosine min", "max diff", "flips", "not finite", "worst sample")
-
-
-def ledger(report: dict) -> str:
-    """Return a report's ledger as a table: what each form of the network scores, and how far it is from PyTorch."""
-    rows = [LEDGER]
-    for entry in report["ledger"]:
-        f = entry["fidelity"]
-        closeness = ("-",) * 6 if f is None else (
-            f"{f['cosine_mean']:.7f}", f"{f['cosine_min']:.7f}", figure(f["max_abs"], ".1e"), figure(f["flips"], "d"),
-            str(f["not_finite"]), str(f["worst_sample"]))
-        rows.append((entry["stage"], task_metric(report, entry["metrics"]), *closeness))
-    title = f"{report['model']}, {report['profile']}, {chip(report)}, batch size {report['batch_size']}: {report['metric']}"
-    return f"{title}\n{aligned(rows)}"
-
-
-def task_metric(report: dict, metrics: dict) -> str:
-    """Return the task metric as it may be shown: n/a for random weights, whose answers are no answers; closeness always."""
-    means = report["weights"]["kind"] != "random" or report["metric"] in report["fidelity"]
-    return figure(metrics.get(report["metric"]), ".4f") if means else "n/a"
-
-
-def aligned(rows: list[tuple[str, ...]]) -> str:
-    """Return rows of cells as a table, the first row its heading."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
-
-
-def table(reports: list[dict]) -> str:
-    """Return the table of results, one line a report.
-
-    here, PyTorch  the task metric of the artefact and of the fp32 reference; n/a for random weights
-    samples/s      on the corpus, the whole inference command; perf/s on made-up input, the device alone, as the
-                   original measures; original/s is the original's own figure for this batch size, on its chip, where the
-                   network and the length are the original's
-    Below it stands a warning for each text that the vocabulary hardly knows.
-    """
-    rows = [HEADINGS, *(row(report) for report in reports)]
-    return "\n\n".join(["\n".join([aligned(rows), LEGEND, *warnings(reports)]), *routes(reports)])
-
-
-def warnings(reports: list[dict]) -> list[str]:
-    """Return a line for each text of which much is unknown to the vocabulary, whatever its reports' verdicts."""
-    found = [(f"{report['model']}, {report['profile']}", much_unknown(report["corpus"])) for report in reports]
-    return list(dict.fromkeys(f"WARNING: {text}: {warning}" for text, warning in found if warning))
-
-
-def routes(reports: list[dict]) -> list[str]:
-    """Return a table for each other route that reports hold: both routes' device rates on the corpus, and what each scores."""
-    tables = []
-    for name in sorted({name for report in reports for name in report.get("routes", {})}):
-        rows = [("model", "profile", "chip", "batch", "om it/s", f"{name} it/s", f"{name}/om", "metric", "om", name, f"{name} ran as")]
-        for report in reports:
-            if other := report.get("routes", {}).get(name):
-                om, rate = report["performance"]["device_per_s"], other["samples_per_s"]
-                rows.append((report["model"], report["profile"], chip(report), str(report["batch_size"]), f"{om:.4f}", f"{rate:.4f}",
-                             f"{rate / om:.4f}", report["metric"], task_metric(report, report["metrics"]),
-                             task_metric(report, other["metrics"]), f"{other['precision']}, {other['backend']}"))
-        tables.append(aligned(rows))
-    return tables
-
-
-def row(report: dict) -> tuple[str, ...]:
-    metric, speed = report["metric"], report["performance"]
-    failed = [gate["name"] for gate in report["gates"] if not gate["passes"]]
-    difference = report["fidelity"]["max_abs"]
-    return (report["model"], report["profile"], chip(report), str(report["batch_size"]), metric,
-            task_metric(report, report["metrics"]), task_metric(report, report["reference"]),
-            "not finite" if difference is None else figure(difference, ".1e"), figure(speed["end_to_end_per_s"], ".1f"),
-            figure(speed["pure_inference"] and speed["pure_inference"]["samples_per_s"], ".1f"), figure(original_speed(report), "g"),
-            "pass" if report["passes"] else "FAIL: " + ", ".join(failed))
-
-
-SAME_SIZE = 0.02  # by which parameters may differ: a vocabulary or a head may, a layer of any of the models is more
-
-
-def original_speed(report: dict) -> float | None:
-    """Return the original's samples a second at this batch size, where the network's size and the length are the original's."""
-    quoted, parameters = report["original"], report["weights"]["parameters"]
-    comparable = (abs(parameters - quoted["parameters"]) <= SAME_SIZE * quoted["parameters"]
-                  and report["seq_lens"] == [quoted.get("seq_len", report["seq_lens"][-1])])
-    return next((r["throughput_per_s"] for r in quoted["rows"] if r["batch_size"] == report["batch_size"] and comparable), None)
-
-
-def figure(value: float | None, form: str) -> str:
-    return "n/a" if value is None else format(value, form)
+    """Return the chip as it is named in paths and tables."""
+    return provenance.chip(report["soc"], report["standin"])

@@ -181,6 +181,12 @@ def prove_export(net: torch.nn.Module, path: Path, arrays: dict[str, np.ndarray]
     ledger.begin(path.parent, task, logits(net, arrays, lengths), graph_logits(path, arrays, lengths))
 
 
+def write_weights(net: torch.nn.Module, args: argparse.Namespace, checkpoint: Path, graph: Path) -> None:
+    """Write weights.json beside the graph: of the checkpoint, or of weights/, where a pth2onnx.py saves its random ones."""
+    used = weights_file(graph.parent / "weights" if args.random_weights else checkpoint)
+    ledger.write_weights(graph.parent, args.kind, used, net.num_parameters())
+
+
 def spread_head(head: torch.nn.Linear, answers: np.ndarray) -> None:
     """Centre and scale a random head on the logits [M, T] that it gave, so that its answers mean something."""
     weight, bias = random_weights.spread(answers, head.weight.numpy(force=True), head.bias.numpy(force=True))

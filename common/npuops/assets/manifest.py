@@ -159,7 +159,7 @@ def lock_of(data: Path, name: str) -> Path:
 
 def listing(manifests: Iterable[Path], data: Path, profile: str | None) -> str:
     """Return the table of what is there, what is missing, sizes, licences and sources; there means: with the digest that is known."""
-    from npukit.judge.report import aligned
+    from npukit.columns import columns
 
     rows, missing = [("file", "bytes", "state", "profile", "licence", "source")], []
     for asset in wanted(manifests, profile):
@@ -167,7 +167,7 @@ def listing(manifests: Iterable[Path], data: Path, profile: str | None) -> str:
         if found != "there":
             missing.append(asset)
         rows.append((asset.to, str(asset.size or f"<= {asset.most}"), found, asset.profile or "", asset.licence, places(asset)))
-    return f"{aligned(rows)}\n{len(missing)} of {len(rows) - 1} to fetch, {room(missing) / 1e6:.1f} MB at most, archives included"
+    return f"{columns(rows)}\n{len(missing)} of {len(rows) - 1} to fetch, {room(missing) / 1e6:.1f} MB at most, archives included"
 
 
 def room(assets: list[Asset]) -> int:

@@ -7,6 +7,7 @@ import argparse
 import os
 import secrets
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def show_plan(args) -> None:
     """Print the graph and every job text; nothing is written or submitted."""
     made = wanted()
     scheduler = scheduler_of(made)
-    print(plan.described(made))
+    print(plan.described(made, sys.stdout.isatty()))
     print("\nmake submit does this:\n" + "\n".join(f"  {step}" for step in scheduler.steps()))
     for name, text in scheduler.job_texts().items():
         print(f"\n--- {name} {'-' * max(3, 100 - len(name))}\n{text}", end="")
@@ -161,7 +162,7 @@ def attempts(record: dict | None) -> str:
 
 def collect(args) -> None:
     """Print the table of a submission's reports and keep it, with copies of them, in <folder>/results; fail if one is missing or fails."""
-    from npukit.judge import report
+    from npukit.judge import report, table
 
     made = chosen(args)
     scheduler_of(made).fetch()
@@ -169,10 +170,10 @@ def collect(args) -> None:
     fresh = {name: path for name, path in paths.items() if path.exists() and ours(made, name)}
     reports = report.read(fresh.values())
     if reports:
-        print(table := report.table(reports))
+        print(table.results(reports, sys.stdout.isatty()))
         with aside(Path(made.folder) / "results") as new:
             new.mkdir()
-            write_text(new / "table.txt", table + "\n")
+            write_text(new / "table.txt", table.results(reports) + "\n")
             for name, path in fresh.items():
                 shutil.copyfile(path, new / f"{name.replace('-report', '')}.json")
     missing = [f"{name} has no report" for name in paths if name not in fresh]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from npukit.errors import UserError
 from npukit.files import read_json
+from npuops import places
 from npuops.cluster import site as sites
 from npuops.cluster import typed
 
@@ -186,10 +187,10 @@ def load(path: Path) -> Plan:
 
 
 def report_file(plan: Plan, model: str, batch_size: int) -> Path:
-    """Return out/<chip>/<profile>/<model>/bs<N>/postprocess/report.json."""
+    """Return where the report of one run of the plan is going to be."""
     given = plan.variables
-    chip = given["SOC"] + ("-standin" if given.get("STANDIN") and given["SOC"] != "cpu" else "")
-    return Path(given["OUT_ROOT"]) / chip / given["PROFILE"] / model / f"bs{batch_size}" / "postprocess" / "report.json"
+    run = places.run_folder(Path(given["OUT_ROOT"]), given["SOC"], bool(given.get("STANDIN")), given["PROFILE"], model, batch_size)
+    return places.report_file(run)
 
 
 def npu_minutes(plan: Plan) -> dict[str, float | None]:
@@ -206,8 +207,10 @@ def last_seconds(plan: Plan, task: Task) -> float | None:
         return None
 
 
-def described(plan: Plan) -> str:
+def described(plan: Plan, colour: bool = False) -> str:
     """Return the graph as a person reads it: a line a group, then what it will cost."""
+    from npukit.columns import columns  # rich: `cluster check` runs on a host that has nothing but Python
+
     site = plan.site
     rows = [("jobs", "number", "at once", "each holds", "minutes at most", "waits for")]
     for group in plan.groups:
@@ -218,12 +221,10 @@ def described(plan: Plan) -> str:
         waits += ["every report"] if group.kind == "table" else []
         at_once = min(group.at_once or len(group.tasks), plan.max_npus or len(group.tasks) if chips else len(group.tasks))
         rows.append((group.name, str(len(group.tasks)), str(at_once), holds, str(site.minutes[group.kind]), "; ".join(waits) or "-"))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    table = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
     settings = " ".join(f"{name}={value}" for name, value in plan.variables.items() if name not in ("DATA", "OUT_ROOT", "VENV") and value)
     npus = f"at most {plan.max_npus} NPUs at a time" if plan.max_npus else \
         "as many NPUs at a time as the cluster gives" if on_chip(plan.variables) else "no NPU"
-    return f"{len(plan.tasks())} jobs on {plan.cluster}: {settings}; {npus}\n\n{table}\n\n{cost(plan)}"
+    return f"{len(plan.tasks())} jobs on {plan.cluster}: {settings}; {npus}\n\n{columns(rows, colour)}\n\n{cost(plan)}"
 
 
 def cost(plan: Plan) -> str:

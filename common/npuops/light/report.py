@@ -20,7 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from npukit import files
+from npukit.columns import columns
 from npukit.judge import provenance, report
+from npukit.judge import table as tables
+from npuops import places
 from npuops.light import differences
 from npuops.light.steps import DONE, Plan, profile_of
 from npuops.light.tarball import Cleaner, pack
@@ -38,8 +41,8 @@ for package in metadata.distributions():
 def write(plan: Plan, records: list[dict]) -> Path:
     """Write the tarball from what there is so far; return its path."""
     observations = differences.read(plan.place / f"{cases}.jsonl" for cases in ("tools", "device"))
-    chip, gears = reports(plan, plan.out / plan.chip), reports(plan, plan.gears / plan.chip)
-    twin = [] if plan.standin else reports(plan, plan.out / f"{plan.soc}-standin")
+    chip, gears = reports(plan, plan.out, plan.standin), reports(plan, plan.gears, plan.standin)
+    twin = [] if plan.standin else reports(plan, plan.out, standin=True)
     facts = {"schema": 1, "chip": plan.chip, "soc": plan.soc, "standin": plan.standin, "versions": versions(plan),
              "costs": costs(plan), "observations": observations}
     runs = {**name_reports(chip), **name_reports(gears, "-gears"), **name_reports(twin, "-twin")}
@@ -66,10 +69,14 @@ def logs(plan: Plan) -> dict[str, str]:
     return {f"logs/{path.name}": path.read_bytes()[-LOG_BYTES:].decode("utf-8", "replace") for path in paths}
 
 
-def reports(plan: Plan, folder: Path) -> list[dict]:
-    """Return the reports of the plan's models and batch sizes below a chip's folder."""
-    return report.read(path for model in plan.models for n in plan.batches
-                       for path in folder.glob(f"{profile_of(plan, model)}/{model}/bs{n}/postprocess/report.json"))
+def reports(plan: Plan, out: Path, standin: bool) -> list[dict]:
+    """Return the reports that there are of the plan's models and batch sizes, of the chip or of the stand-in in its place."""
+    paths = [places.report_file(run_folder(plan, out, standin, model, n)) for model in plan.models for n in plan.batches]
+    return report.read(filter(Path.exists, paths))
+
+
+def run_folder(plan: Plan, out: Path, standin: bool, model: str, batch_size: int) -> Path:
+    return places.run_folder(out, plan.soc, standin, profile_of(plan, model), model, batch_size)
 
 
 # --- Versions -------------------------------------------------------------------------------------------------------------
@@ -119,7 +126,7 @@ def costs(plan: Plan) -> dict[str, dict[str, dict[str, float]]]:
     """Return what a sample costs on the device, in milliseconds, by model, batch size and length; the median of the batches."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for model, batch, out in itertools.product(plan.models, plan.batches, (plan.out, plan.gears)):
-        path = out / plan.chip / profile_of(plan, model) / model / f"bs{batch}" / "infer" / "outputs_summary.json"
+        path = run_folder(plan, out, plan.standin, model, batch) / "infer" / "outputs_summary.json"
         if path.exists():
             measured = {str(length): statistics.median(times) / batch for length, times in by_length(path).items()}
             found.setdefault(model, {}).setdefault(str(batch), {}).update(measured)
@@ -157,8 +164,8 @@ def markdown(facts: dict, records: list[dict], chip: list[dict], gears: list[dic
     parts = [f"# First light: {facts['chip']}", f"On {what}. {versions}.", "## In short",
              in_short(groups, facts["observations"], records, [*chip, *gears]),
              "## Where the tools differ from what was known", fenced(differences.text(facts["observations"])),
-             "## Results", fenced(report.table(chip)) if chip else "None yet.",
-             "## The same in gears", fenced(report.table(gears)) if gears else "None yet.",
+             "## Results", fenced(tables.results(chip)) if chip else "None yet.",
+             "## The same in gears", fenced(tables.results(gears)) if gears else "None yet.",
              "## Chip, twin and PyTorch",
              table("model, batch, metric, chip, twin, PyTorch, chip's max diff, twin's max diff", beside(chip, twin)),
              "## Pure inference beside the original's", table("model, batch, here/s, original/s, ratio", originals(chip)),
@@ -187,7 +194,7 @@ def fenced(text: str) -> str:
 
 def table(heading: str, rows: list[tuple]) -> str:
     """Return a table, or a word where it has no rows."""
-    return fenced(report.aligned([tuple(heading.split(", ")), *(tuple(map(str, row)) for row in rows)])) if rows else "None yet."
+    return fenced(columns([tuple(heading.split(", ")), *(tuple(map(str, row)) for row in rows)])) if rows else "None yet."
 
 
 def beside(chip: list[dict], twin: list[dict]) -> list[tuple]:
@@ -196,8 +203,8 @@ def beside(chip: list[dict], twin: list[dict]) -> list[tuple]:
     rows = []
     for r in chip:
         t = foretold.get((r["model"], r["profile"]))
-        figures = [report.task_metric(of, of[kind]) if of else "-" for of, kind in ((r, "metrics"), (t, "metrics"), (r, "reference"))]
-        apart = (report.figure(each and each["fidelity"]["max_abs"], ".1e") for each in (r, t))
+        figures = [tables.task_metric(of, of[kind]) if of else "-" for of, kind in ((r, "metrics"), (t, "metrics"), (r, "reference"))]
+        apart = (tables.figure(each and each["fidelity"]["max_abs"], ".1e") for each in (r, t))
         rows.append((r["model"], r["batch_size"], r["metric"], *figures, *apart))
     return rows
 
@@ -206,7 +213,7 @@ def originals(runs: list[dict]) -> list[tuple]:
     """Return the pure inference beside the original's figure, where network, length and chip are the original's; no CPU's."""
     rows = []
     for r in runs:
-        quoted, pure = report.original_speed(r), r["performance"]["pure_inference"]
+        quoted, pure = tables.original_speed(r), r["performance"]["pure_inference"]
         if quoted and pure and not r["standin"]:
             here = pure["samples_per_s"]
             rows.append((r["model"], r["batch_size"], f"{here:.1f}", f"{quoted:g}", f"{here / quoted:.2f}"))
@@ -215,7 +222,7 @@ def originals(runs: list[dict]) -> list[tuple]:
 
 def compiling(runs: list[dict]) -> list[tuple]:
     return [(r["model"], r["batch_size"], " ".join(map(str, r["seq_lens"])),
-             *(report.figure(r["provenance"]["seconds"].get(stage), ".1f") for stage in ("pth2onnx", "modify_onnx", "atc"))) for r in runs]
+             *(tables.figure(r["provenance"]["seconds"].get(stage), ".1f") for stage in ("pth2onnx", "modify_onnx", "atc"))) for r in runs]
 
 
 def lengths(measured: dict) -> list[tuple]:

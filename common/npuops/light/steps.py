@@ -21,7 +21,7 @@ from pathlib import Path
 
 from npukit import files
 from npukit.errors import JobFailed, UserError
-from npuops import processes
+from npuops import places, processes
 
 PROFILES = ("released", "random", "trained", "tiny")  # the first whose text and weights are there
 GEARS = 4  # as many as CANN's documentation advises: compiling takes longer with each
@@ -63,7 +63,7 @@ class Plan:
 
     @property
     def chip(self) -> str:
-        return self.soc + ("-standin" if self.standin else "")
+        return places.chip(self.soc, self.standin)
 
     @property
     def place(self) -> Path:

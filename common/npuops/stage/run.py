@@ -4,7 +4,8 @@
 
 The folder then also holds
     log.txt      what the command printed
-    record.json  the command, when it began, how many seconds it took, how much memory its largest process held
+    record.json  the command, when it began, how many seconds it took, how much memory its largest process held, and the run that
+                 it belongs to: model, soc, standin, profile, batch_size (null for stages that all batch sizes share)
     command      command line and tool versions, as common/model.mk compares them with those of the day
     reads.mk     the files that the command read, as prerequisites of the stage; common/model.mk includes it
 A killed stage leaves a hidden folder that the next run removes; a failed one leaves <folder>.failed to look into.
@@ -53,7 +54,7 @@ def run_shared(into: Path, command: list[str], versions: str = "", places: dict[
 
 
 def run(into: Path, command: list[str], versions: str = "", places: dict[str, str] | None = None, target: str = "record.json",
-        chip: bool = False, idle: int | None = None, show: bool = False) -> None:
+        chip: bool = False, idle: int | None = None, show: bool = False, run: dict | None = None) -> None:
     """Run the command in a folder of its own and move the folder to `into` if it exits with 0.
 
     target    the file in the folder that make looks at
@@ -62,6 +63,7 @@ def run(into: Path, command: list[str], versions: str = "", places: dict[str, st
     chip      the command needs a chip: a device node that this user may open
     idle      a device that nothing else may be running on
     show      what the command prints, as it prints it; else a line when it has ended, and the end of its log if it failed
+    run       identity()'s, for record.json
     raises    SystemExit with the command's own exit code where it is one of the house's (2, 75); Unavailable where the
               device is gone or taken; UserError where the disk is full; JobFailed otherwise
     """
@@ -70,14 +72,23 @@ def run(into: Path, command: list[str], versions: str = "", places: dict[str, st
     if idle is not None:
         require_idle(idle)
     try:
-        in_a_folder(into, command, key(command, versions, places), places or {}, target, show)
+        in_a_folder(into, command, key(command, versions, places), places or {}, target, show, run)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(f"the disk of {into} is full ({error.strerror}); free some space and run make again") from None
 
 
-def in_a_folder(into: Path, command: list[str], key: str, places: dict[str, str], target: str, show: bool) -> None:
+def identity(told: str) -> dict | None:
+    """Return the run that --run names, 'model=elmo soc=cpu standin=1 profile=tiny batch_size=8', as record.json holds it."""
+    if not told:
+        return None
+    values = dict(each.split("=", 1) for each in told.split())
+    return {**values, "standin": bool(values["standin"]), "batch_size": int(values["batch_size"]) if values["batch_size"] else None}
+
+
+def in_a_folder(into: Path, command: list[str], key: str, places: dict[str, str], target: str, show: bool,
+                run: dict | None) -> None:
     """Run the command in a hidden folder beside `into`; the folder takes that name, or <into>.failed."""
     into.parent.mkdir(parents=True, exist_ok=True)
     for left in into.parent.glob(f".{into.name}.*.new*"):
@@ -94,6 +105,8 @@ def in_a_folder(into: Path, command: list[str], key: str, places: dict[str, str]
         blame(status, publish(new, into.with_name(f"{into.name}.failed")), show)
     record = {"command": shlex.join(command), "started": started.isoformat(timespec="seconds"), "seconds": seconds,
               "memory_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2)}  # Linux counts in KiB
+    if run:
+        record["run"] = run
     (new / "record.json").write_text(json.dumps(record, indent=1) + "\n")
     (new / "command").write_text(key)
     reads.write(notes, command, into.absolute() / target, places, new)

@@ -8,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from npukit import command, files
 from npukit.corpus.samples import read_inputs
+from npukit.judge import ledger
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     accuracy = float((logits.argmax(1) == np.loadtxt(args.inputs / "labels.txt")).mean())
     np.save("reference.npy", logits)
     files.write_json(Path("ledger.json"), [{"stage": "torch", "metrics": {"accuracy": accuracy}, "fidelity": None}])
-    files.write_json(Path("weights.json"), {"kind": "shipped", "sha256": files.sha256(args.checkpoint), "parameters": weights.size})
+    ledger.write_weights(Path(), "shipped", args.checkpoint, weights.size)
 
 
 def graph(weights: np.ndarray) -> onnx.ModelProto:

@@ -1,4 +1,5 @@
 """The ledger: a line a form of the network, and a failure where a form is not the network any more."""
+import hashlib
 import json
 
 import numpy as np
@@ -40,3 +41,10 @@ def test_a_failing_line_is_named(tmp_path):
     lines = [ledger.line("simplified", TASK, RANDOM, RANDOM), ledger.line("modified", TASK, -RANDOM, RANDOM)]
     with pytest.raises(JobFailed, match="the modified graph is not the network"):
         ledger.write(tmp_path / "ledger.json", lines)
+
+
+def test_the_weights_are_written_down_with_their_digest(tmp_path):
+    (tmp_path / "w.bin").write_bytes(b"abc")
+    ledger.write_weights(tmp_path, "random", tmp_path / "w.bin", 7)
+    written = json.loads((tmp_path / "weights.json").read_text())
+    assert written == {"kind": "random", "sha256": hashlib.sha256(b"abc").hexdigest(), "parameters": 7}

@@ -1,21 +1,24 @@
 """Reports: one is made from a run's folders, checked against its schema, judged, shown."""
+import argparse
 import copy
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
-from runs import ATC, FIDELITY, METRICS, SUMMARY, report_of, written
+from runs import ATC, FIDELITY, METRICS, ORIGINAL, SUMMARY, report_of, written
 from scripts import environment
 
 from npukit.errors import UserError
 from npukit.files import read_json, write_json
-from npukit.judge import report
-from npukit.judge.report import Run, disagreements, ledger, read_all, row, table, write
+from npukit.judge import report, table
+from npukit.judge.report import Run, disagreements, read, write
+from npukit.judge.table import ledger, results, row
 from npukit.nets import fusions
 
 
@@ -99,6 +102,27 @@ def test_a_report_against_the_schema_is_not_written(make_run, violation):
     assert not (folder / "postprocess" / "report.json").exists()
 
 
+@pytest.mark.parametrize("predictions", [["A", [1, 2]], None])
+def test_a_script_finishes_with_one_call(make_run, predictions):
+    """Answers are judged against reference.npy; what they say goes beside the report, or is a file of the script's own."""
+    folder = make_run()
+    path, own = folder / "postprocess" / "report.json", folder / "own.json"
+    answers = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    np.save(folder.parent / "pth2onnx" / "reference.npy", answers + np.float32(1e-6))
+    write_json(folder / "original.json", ORIGINAL)
+    own.write_text("{}")
+    parser = argparse.ArgumentParser()
+    report.add_options(parser, str(folder / "postprocess.py"))
+    task = report.Task(lambda logits: (logits, np.arange(2)), lambda logits: METRICS)
+    args = parser.parse_args(["--report", str(path), "--run", str(folder), "--loop", "7"])
+    report.finish(args, task, answers, "f1", METRICS, predictions or own, [50])
+    made, file = read_json(path), own if predictions is None else path.with_name("predictions.jsonl")
+    assert made["passes"] and 0 < made["fidelity"]["max_abs"] < 2e-6 and made["original"] == ORIGINAL
+    assert made["performance"]["pure_inference"]["loop"] == 7 and made["seq_lens"] == [50]
+    assert made["predictions_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert file.read_text() == ("{}" if predictions is None else '"A"\n[1, 2]\n')
+
+
 def test_passes_is_set_from_the_gates_alone(make_run):
     folder = make_run()
     made = report_of(folder, fidelity={**FIDELITY, "flips": 1})
@@ -111,6 +135,7 @@ def test_passes_is_set_from_the_gates_alone(make_run):
     ("cpu", ATC, "fp32"), ("Ascend310P3", ATC, "fp16"), ("Ascend310P3-standin", ATC, "fp16"),
     ("Ascend310P3", f"{ATC} --precision_mode=force_fp32", "fp32"), ("Ascend310P3", f"{ATC} --precision_mode_v2=origin", "fp32"),
     ("Ascend310P3", f"{ATC} --precision_mode must_keep_origin_dtype", "fp32"),
+    ("Ascend310P3", f"{ATC} '--log=debug --precision_mode=origin'", "fp16"), ("Ascend310P3", f"{ATC} --precision_mode=origin_too", "fp16"),
     ("Ascend310P3", f"{ATC} --precision_mode=allow_mix_precision", "fp16")])
 def test_precision_is_the_chips_unless_atc_was_told_otherwise(make_run, chip, atc, precision):
     assert Run(make_run(chip, atc=atc)).precision() == precision
@@ -151,11 +176,20 @@ def test_closeness_is_shown_whatever_the_weights(make_run, metric, shown):
     assert ledger(made).splitlines()[-1].split()[:2] == ["om", shown]
 
 
-@pytest.mark.parametrize("place", ["bs1", "/out/cpu/bs1", "/out/cpu/tiny/toy/bs", "/out/cpu/tiny/toy/bs0", "/out/cpu/tiny/toy/8"])
-def test_another_folder_is_no_run(place, tmp_path, monkeypatch):
-    monkeypatch.chdir("/")
-    with pytest.raises(UserError, match="is no run's folder; expected out/"):
-        Run(Path(place))
+def test_what_a_run_is_comes_from_its_records_and_not_from_its_place(make_run, tmp_path):
+    moved = shutil.move(make_run("Ascend310P3-standin", bs=4).parent, tmp_path / "elsewhere") / "bs4"
+    made = written(moved.rename(moved.with_name("any")))
+    assert (made["model"], made["soc"], made["standin"], made["profile"], made["batch_size"]) == ("toy", "Ascend310P3", True, "tiny", 4)
+
+
+@pytest.mark.parametrize("place", [".", "..", "../inputs", "atc"])
+def test_another_folder_is_no_run(make_run, place):
+    folder = make_run()
+    if place == ".":  # records as they were before they named the run
+        for path in folder.glob("*/record.json"):
+            write_json(path, {"command": "atc", "seconds": 1})
+    with pytest.raises(UserError, match="is not the folder of a run; expected bs<N> with stages"):
+        Run(folder / place)
 
 
 @pytest.mark.parametrize("file", ["infer/outputs_summary.json", "infer/record.json", "atc/record.json", "perf/log.txt"])
@@ -195,8 +229,8 @@ def test_table(make_run):
     written(make_run(bs=8))
     written(make_run(bs=16), fidelity={**FIDELITY, "max_abs": None, "not_finite": 3})
     written(make_run("Ascend310P3-standin", bs=1))
-    reports = read_all(make_run().parents[3])
-    heading, _, twin, eight, sixteen, *legend = table(reports).splitlines()
+    reports = read(sorted(make_run().parents[3].rglob("report.json")))
+    heading, _, twin, eight, sixteen, *legend = results(reports).splitlines()
     assert heading.split()[:5] == ["model", "profile", "chip", "batch", "metric"]
     assert twin.split()[2] == "Ascend310P3-standin"
     assert eight.split() == ["toy", "tiny", "cpu", "8", "f1", "0.7000", "0.7000", "1.0e-06", "40.0", "4000.0", "479", "pass"]
@@ -209,7 +243,7 @@ def test_table(make_run):
     (1000, "tiny", 479), (1019, "released", 479), (981, "random", 479), (1021, "random", None), (979, "released", None)])
 def test_the_original_s_speed_wants_a_network_of_its_size(make_run, parameters, profile, speed):
     """Whatever the profile is called: a checkpoint of one's own may be of any size."""
-    assert report.original_speed(written(make_run(profile=profile, parameters=parameters))) == speed
+    assert table.original_speed(written(make_run(profile=profile, parameters=parameters))) == speed
 
 
 @pytest.mark.parametrize("share, warned", [(None, False), (0.0, False), (0.05, False), (0.051, True), (1.0, True)])
@@ -222,7 +256,7 @@ def test_who_reads_only_the_table_sees_that_much_is_unknown(make_run, share, war
         write_json(folder.parent / "inputs" / "manifest.json", manifest)
     reports = [written(folder) for folder in folders]
     assert all(made["passes"] and made["corpus"].get("unknown_share") == share for made in reports)
-    found = [line for line in table(reports).splitlines() if "WARNING" in line]
+    found = [line for line in results(reports).splitlines() if "WARNING" in line]
     assert len(found) == warned, "one line for one text, whatever the batch sizes"
     if warned:
         assert found[0].startswith(f"WARNING: toy, tiny: {share:.1%} of the text is unknown to the vocabulary ([UNK])")
@@ -240,7 +274,7 @@ ROUTE = {"command": "run_trace.py", "backend": "a tool", "precision": "fp32", "s
 def test_another_route_is_judged_and_shown_in_a_table_of_its_own(make_run, change, failed):
     made = written(make_run(), routes={"trace": {**ROUTE, **change}})
     assert [gate["name"] for gate in made["gates"] if not gate["passes"]] == failed and made["passes"] == (not failed)
-    heading, _, line = table([made]).split("\n\n")[1].splitlines()
+    heading, _, line = results([made]).split("\n\n")[1].splitlines()
     assert heading.split() == "model profile chip batch om it/s trace it/s trace/om metric om trace trace ran as".split()
     precision, metrics = change.get("precision", "fp32"), change.get("metrics", METRICS)
     assert line.split() == ["toy", "tiny", "cpu", "8", "3333.3333", "1000.0000", "0.3000", "f1", "0.7000", f"{metrics['f1']:.4f}",
@@ -253,7 +287,7 @@ def test_a_report_that_was_changed_by_hand_is_refused(make_run):
     made["standin"] = "no"
     write_json(folder / "postprocess" / "report.json", made)
     with pytest.raises(UserError, match=r"report\.json does not follow report\.schema\.json: \$\.standin"):
-        read_all(folder.parents[3])
+        read([folder / "postprocess" / "report.json"])
 
 
 def judge(*paths):
@@ -270,6 +304,6 @@ def test_judging_fails_on_a_missed_bar_and_on_disagreement(make_run):
     write(folder / "other.json", other)
     good, bad = folder / "postprocess" / "report.json", folder / "other.json"
     assert judge(good)[0] == 0
-    code, table, reason = judge(good, bad)
-    assert code == 1 and "toy" in table, "the table comes all the same"
+    code, printed, reason = judge(good, bad)
+    assert code == 1 and "toy" in printed, "the table comes all the same"
     assert reason.endswith("the answers at batch sizes [8] and [16] differ; toy at batch size 16 misses a bar\n")

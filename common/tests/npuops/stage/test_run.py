@@ -62,6 +62,15 @@ def test_a_stage_that_succeeds(stage, tmp_path):
     assert "hello" not in done.stdout and done.stdout.strip().endswith("out/s")
 
 
+@pytest.mark.parametrize("told, run", [
+    ("model=elmo soc=cpu standin=1 profile=tiny batch_size=", ("elmo", "cpu", True, "tiny", None)),
+    ("model=elmo soc=Ascend310P3 standin= profile=released batch_size=8", ("elmo", "Ascend310P3", False, "released", 8))])
+def test_the_record_names_the_run(stage, tmp_path, told, run):
+    assert stage("true", "--run", told).returncode == 0
+    record = json.loads((tmp_path / "out" / "s" / "record.json").read_text())
+    assert record["run"] == dict(zip(("model", "soc", "standin", "profile", "batch_size"), run))
+
+
 def test_the_memory_of_what_a_command_starts_counts(stage, tmp_path):
     assert stage("python3 -c 'b\"x\" * 2**28'; true").returncode == 0
     assert 0.25 < json.loads((tmp_path / "out" / "s" / "record.json").read_text())["memory_gib"] < 0.5
