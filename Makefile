@@ -38,6 +38,8 @@ OUT_ROOT ?= $(root)/out
 LOCAL ?=
 ACCEPT ?=
 
+# The one goal whose MODEL is not there yet.
+ifneq (new,$(MAKECMDGOALS))
 $(if $(filter auto,$(SOC)),$(eval override SOC := $(chip)))
 $(foreach m,$(or $(filter-out $(MODELS),$(MODEL)),$(if $(strip $(MODEL)),,'')),$(error there is no model $m; there are: $(MODELS)))
 
@@ -51,11 +53,12 @@ those_with = $(strip $(foreach m,$(MODELS),$(if $(filter $(PROFILE),$(call profi
 $(foreach m,$(MODEL),$(foreach has,$(subst $(space),/,$(call profiles_of,$m)),$(if $(filter-out $(subst /, ,$(has)),$(or $(PROFILE),'')),\
 	$(error $m has no profile '$(PROFILE)'; it has: $(subst /, ,$(has))$(if $(those_with),; those that have $(PROFILE): MODEL="$(those_with)")))))
 
+endif
 $(call number,DEVICE)
 $(places_checked)
 
 # What a job in a container or on a cluster is told beside MODEL, BS, PROFILE, SOC and STANDIN: what models can be told, but no places.
-KNOBS := MODEL LOCAL MIRROR ACCEPT BUNDLE DEST CLUSTER SITE MAX_NPUS SUBMISSION MINUTES CASES FROM STRICT NAME
+KNOBS := MODEL LOCAL MIRROR ACCEPT BUNDLE DEST CLUSTER SITE MAX_NPUS SUBMISSION MINUTES CASES FROM STRICT
 knobs_of_models := $(shell sed -nE 's/^KNOBS \+?= //p' common/*.mk models/*/Makefile)
 handed_on := $(sort $(filter-out PROFILE SOC STANDIN BS DEVICE DATA OUT_ROOT VENV PYTHON3 BESIDE ORACLE,$(knobs_of_models)))
 
@@ -94,6 +97,13 @@ results: $(VENV)/ready ## the table of every report there is
 	@$(PYTHON) -m npuops results $(OUT_ROOT)
 
 endif
+
+# --- A model of one's own ------------------------------------------------------
+
+FROM ?=
+.PHONY: new
+new: $(VENV)/ready ## a new model, MODEL=name, FROM= one that is there; nothing outside models/name is touched
+	@$(PYTHON) -m npuops new models '$(MODEL)' '$(FROM)'
 
 # --- Data, and results away ---------------------------------------------------
 
@@ -185,7 +195,6 @@ $(linters)/ready: .ci/linters.txt
 #   FROM     for facts: the tarball that first-light wrote
 MINUTES ?= 30
 CASES ?=
-FROM ?=
 
 # The tools of this machine; where no chip is asked for, and with STANDIN=1, the stand-in. It may not differ from what is
 # known, nor from what a chip has shown; on a chip the differences are the result.

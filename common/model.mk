@@ -6,8 +6,8 @@
 #   SUMMARY             one line for `make help`
 #   PROFILES            the profiles it has, of: tiny random trained released
 #   BATCHES             the batch sizes of the original's README
-#   CORPUS_<profile>    the text, below $(DATA)
-#   CHECKPOINT_<profile>  the weights: a path, or the word random
+#   CORPUS_<profile>    the text, below $(DATA); that of released, where a profile has none of its own
+#   CHECKPOINT_<profile>  the weights: a path, or the word random; those of released, where a profile has none of its own
 #   ONNX                the exported graph's file name
 #   INPUT_DIRS          the inputs' folders below inputs/, in graph order
 #   PREPROCESS PTH2ONNX POSTPROCESS [TRAIN]   the scripts' flags, as the original spells them
@@ -16,8 +16,8 @@
 #   [KNOBS]             variables of its own that the caller may set; each has a comment, `# NAME  meaning`, for `make show`
 #   [CHOICES_<knob>]    the words that a knob can be
 #   [FILES]             those knobs that hold the path of a file or folder, which must be there
-#   [ONCE] [EACH]       stages that only this model has, once for all batch sizes or once for each, between export and report:
-#                       each is <stage>.py with the flags FLAGS_<stage>; ALONE lists those that are timed
+#   [ONCE] [EACH]       stages that only this model has, between export and report: once for all batch sizes, or once for each
+#                       and then timed, alone. Such a stage is <stage>.py with the flags FLAGS_<stage>
 #   [bench.mk]          a second page of facts, for `make bench`:
 #   [BENCH]             settings in quotes, 'PROFILE=random BS=8' 'PROFILE=random BS="16 32" SEQ_LENS=auto', whose runs are made in
 #                       $(bench)/1, $(bench)/2 ... The first two are compared, with the flags of
@@ -121,8 +121,8 @@ OUT := $(chip_folder)/$(PROFILE)/$(model)
 INPUTS := $(OUT)/inputs
 EXPORT := $(OUT)/pth2onnx
 RUN = $(OUT)/bs$(N)
-CORPUS ?= $(DATA)/$(CORPUS_$(PROFILE))
-CHECKPOINT ?= $(CHECKPOINT_$(PROFILE))
+CORPUS ?= $(DATA)/$(or $(CORPUS_$(PROFILE)),$(CORPUS_released))
+CHECKPOINT ?= $(or $(CHECKPOINT_$(PROFILE)),$(CHECKPOINT_released))
 KIND = $(if $(filter random,$(CHECKPOINT)),random,$(if $(filter command environment,$(origin CHECKPOINT)),own,$(or \
 	$(filter trained released,$(PROFILE)),random)))
 $(foreach v,CORPUS CHECKPOINT $(FILES),$(call whole_path,$v))
@@ -246,14 +246,13 @@ $(OUT)/bs%/postprocess/report.json: $(OUT)/bs%/infer/outputs_summary.json $(OUT)
 
 # --- Stages that only this model has ------------------------------------------
 
-alone_or_shared = $(if $(filter $1,$(ALONE)),$(alone),$(share))
 each := $(foreach s,$(EACH),$(BS:%=$(OUT)/bs%/$s/record.json))
 $(ONCE): $(once)
 $(EACH): $(each)
 $(once): $(OUT)/%/record.json: $(EXPORT)/$(ONNX)
-	$(Q)$(call alone_or_shared,$*) $(call stage,$*)
+	$(Q)$(share) $(call stage,$*)
 $(each): $(OUT)/bs%/record.json: $(once) $(INPUTS)/manifest.json
-	$(Q)$(call alone_or_shared,$(notdir $*)) $(call stage,$(notdir $*))
+	$(Q)$(alone) $(call stage,$(notdir $*),$(on_chip))
 
 # --- Another command, other flags, other tools --------------------------------
 

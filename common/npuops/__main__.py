@@ -13,7 +13,7 @@ from npukit.errors import JobFailed, UserError
 def main() -> int | None:
     verbs = {verb.__name__.replace("_", "-"): verb for verb in (
         stage, results, ledger, fetch, fetch_list, bundle, unbundle, publish, verify_published, soc, idle, why,
-        fusions, differences, first_light, facts, cluster, doctor)}
+        fusions, differences, first_light, facts, cluster, doctor, new)}
     parser = argparse.ArgumentParser(prog="npuops", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
@@ -242,6 +242,17 @@ def facts(parser, arguments) -> None:
     args = parser.parse_args(arguments)
     for path in facts.take(args.tarball, args.root):
         print(path)
+
+
+def new(parser, arguments) -> None:
+    """Make a model from one that is there."""
+    from npuops import new
+
+    parser.add_argument("models", type=Path, help="the folder of models")
+    parser.add_argument("name")
+    parser.add_argument("origin")
+    args = parser.parse_args(arguments)
+    print(f"{new.make(args.models, args.name, args.origin)} is made; `make MODEL={args.name} all` runs it")
 
 
 def cluster(parser, arguments) -> int | None:

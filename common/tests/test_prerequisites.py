@@ -14,9 +14,8 @@ from toytree import planned
 
 MODELS = sorted(path.parent.name for path in Path(__file__).parents[2].glob("models/*/Makefile"))
 FURTHER = {"bert_large_ner": ["ROUTE=torch_aie"]}
-OPENED = re.compile(r'^(\d+) +open(?:at)?\(.*, O_RDONLY[^,)]*\) = \d+<(/.+)>$')
-BEGUN = re.compile(r'^(\d+) .*(?:clone3?|v?fork)\(?.* = (\d+)$')
-STAGE = re.compile(r'^(\d+) +execve\("[^"]+", \["[^"]*python3?", "-m", "npuops", "stage", "--into", "([^"]+)"')
+# A stage's command, and what that starts, runs in the stage's hidden folder: the kernel tells where each process stands.
+OPENED = re.compile(r'^\d+ +open(?:at)?\(AT_FDCWD<(.+)/\.([^/]+)\.\d+\.new[^>]*>, .*, O_RDONLY[^,)]*\) = \d+<(/.+)>$')
 
 pytestmark = pytest.mark.long
 
@@ -34,7 +33,7 @@ def traced(checkout) -> dict[str, set[str]]:
     """Build every model under strace; return {stage: the files that its processes opened to read}."""
     opened: dict[str, set[str]] = {}
     for model in MODELS:
-        trace = ["strace", "-f", "-y", "-qq", "--seccomp-bpf", "-s", "4096", "-e", "trace=open,openat,execve,clone,clone3,fork,vfork"]
+        trace = ["strace", "-f", "-y", "-qq", "--seccomp-bpf", "-e", "trace=open,openat"]
         make(checkout, f"MODEL={model}", *FURTHER.get(model, []), "LOOP=3", "all", through=[*trace, "-o", str(checkout / "trace")])
         opened |= stages((checkout / "trace").read_text(errors="surrogateescape").splitlines())
     return opened
@@ -49,20 +48,10 @@ def make(checkout: Path, *arguments: str, through: list[str] | tuple = ()) -> st
 
 
 def stages(lines: list[str]) -> dict[str, set[str]]:
-    """Return what the descendants of each stage's runner opened; the runner's own reading is not the stage's."""
-    parent, runner, opened = {}, {}, {}
-    for line in lines:
-        if match := STAGE.match(line):
-            runner[match[1]] = match[2]
-            opened.setdefault(match[2], set())
-        elif match := BEGUN.match(line):
-            parent[match[2]] = match[1]
-        elif match := OPENED.match(line):
-            above = parent.get(match[1])
-            while above and above not in runner:
-                above = parent.get(above)
-            if above:
-                opened[runner[above]].add(match[2])
+    """Return what the processes of each stage opened to read; the runner's own reading is not the stage's."""
+    opened: dict[str, set[str]] = {}
+    for match in filter(None, map(OPENED.match, lines)):
+        opened.setdefault(f"{match[1]}/{match[2]}", set()).add(match[3])
     return opened
 
 

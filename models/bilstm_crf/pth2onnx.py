@@ -26,6 +26,7 @@ from bilstm_crf import BiLstmCrf, ExportForm
 from npukit import command
 from npukit.corpus.samples import read_inputs
 from npukit.errors import UserError
+from npukit.files import looked_at
 from npukit.judge import ledger
 from npukit.nets import random_weights
 
@@ -65,7 +66,7 @@ def options():
 
 def load(path: Path) -> BiLstmCrf:
     """Return the network with the weights of a safetensors file or of the original's checkpoint."""
-    files.looked_at(path)
+    looked_at(path)
     if not path.is_file():
         raise UserError(f"{path} is not there; expected weights.safetensors or the original's best-model.bin")
     try:

@@ -16,10 +16,9 @@ from hypothesis.extra import numpy as arrays
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from test_windows import plain_parts
-
 import answers
 import squad
+from test_windows import plain_parts
 from windows import Corpus, Recipe, Window
 
 TINY = HERE.parents[1] / "data" / "tiny" / "spanbert"
