@@ -70,7 +70,8 @@ class Slurm:
         key.write_bytes(os.urandom(1024))
         key.chmod(0o600)
         files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
-        self.daemon("munged", "--foreground", "--force", *(f"--{flag}={self.place}/munge.{end}" for flag, end in files.items()))
+        self.daemon("munged", "--foreground", "--force",
+                    *(f"--{flag}={self.place}/munge.{end}" for flag, end in files.items()))
         self.wait(lambda: (self.place / "munge.socket").exists())
         self.daemon("slurmctld", "-D")
         self.daemon("slurmd", "-D", "-N", self.host)
@@ -81,7 +82,8 @@ class Slurm:
         program = shutil.which(command[0], path=path)
         assert program, f"{command[0]} is not installed; apt-get install slurm-wlm munge"
         with open(self.place / f"{command[0]}.out", "wb") as out:
-            self.daemons.append(subprocess.Popen([program, *command[1:]], env={**os.environ, **self.environment, "PATH": path},
+            self.daemons.append(subprocess.Popen([program, *command[1:]],
+                                                 env={**os.environ, **self.environment, "PATH": path},
                                                  stdout=out, stderr=out, stdin=subprocess.DEVNULL))
 
     def stop(self) -> None:
@@ -96,7 +98,8 @@ class Slurm:
                 process.wait()
 
     def ask(self, *command: str, check: bool = True) -> str:
-        done = subprocess.run(command, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env={**os.environ, **self.environment}, capture_output=True, text=True,
+                              timeout=60)
         assert done.returncode == 0 or not check, f"{command}: {done.stderr}"
         return done.stdout
 

@@ -23,7 +23,8 @@ SECRETS = [*SITE.values(), "10.20.30.40", "02:42:ac:11:00:02", "someone@example.
 EARLIER = f"""npu-node-17 (10.20.30.40, 02:42:ac:11:00:02): zelda, someone@example.org, /home/rival/x
 | 0       1                     | {PID}         | secret_server            | 883                       |
 """
-PROCESSES = [{"id": 0, "chip": 0}, {"id": 0, "chip": 1, "processes": [{"pid": PID, "name": "secret_server", "memory": 883}]}]
+PROCESSES = [{"id": 0, "chip": 0},
+             {"id": 0, "chip": 1, "processes": [{"pid": PID, "name": "secret_server", "memory": 883}]}]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,8 @@ def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run the copy's front door as zelda."""
     (checkout.parent / "home/zelda").mkdir(parents=True, exist_ok=True)
     (checkout.parent / "chips.json").write_text(json.dumps(PROCESSES))
-    environment = {**os.environ, **SITE, "HOME": str(checkout.parent / "home/zelda"), "VENV": sys.prefix, "MAKEFLAGS": "", "LOOP": "3",
+    environment = {**os.environ, **SITE, "HOME": str(checkout.parent / "home/zelda"), "VENV": sys.prefix,
+                   "MAKEFLAGS": "", "LOOP": "3",
                    "NPUKIT_STANDIN_NPU_SMI": str(checkout.parent / "chips.json")}
     environment.pop("PYTHONPATH", None)
     return subprocess.run(["make", "ENGINE=none", "STANDIN=1", *arguments], cwd=checkout, env=environment, text=True,
@@ -120,7 +122,8 @@ def test_the_costs_choose_the_gears(checkout):
     """A table by which everything up to the longest costs the same leaves one gear; one that was measured is taken as it is."""
     measured = checkout / "models/bert_base_sst2/costs/Ascend310P3-standin.json"
     chosen = {}
-    for name, cost in (("measured", json.loads(measured.read_text())), ("flat", {"1": {"1": 1.0, "512": 1.0}}), ("tokens", None)):
+    for name, cost in (("measured", json.loads(measured.read_text())), ("flat", {"1": {"1": 1.0, "512": 1.0}}),
+                       ("tokens", None)):
         if cost:
             (measured.parent / "Ascend310P3.json").write_text(json.dumps(cost))
         else:

@@ -21,9 +21,11 @@ def test_a_job_from_s3_to_s3(tmp_path):
             store.upload_file(str(need(f"cluener/{part}.json")), "data", f"copy/cluener/{part}.json")
 
         def make(*goals, before=(), **environment):
-            given = [f"VENV={sys.prefix}", "ENGINE=none", f"DATA={tmp_path}/data", f"OUT_ROOT={tmp_path}/out", "MODEL=bilstm_crf",
+            given = [f"VENV={sys.prefix}", "ENGINE=none", f"DATA={tmp_path}/data", f"OUT_ROOT={tmp_path}/out",
+                     "MODEL=bilstm_crf",
                      "PROFILE=released", "BS=32", "LOOP=3"]
-            done = subprocess.run([*before, "make", "--no-print-directory", *given, *goals], cwd=ROOT, capture_output=True, text=True,
+            done = subprocess.run([*before, "make", "--no-print-directory", *given, *goals], cwd=ROOT,
+                                  capture_output=True, text=True,
                                   env={**os.environ, **settings, **environment})
             assert done.returncode == 0 and s3server.SECRET not in done.stdout + done.stderr, done.stdout + done.stderr
             return done.stdout

@@ -39,7 +39,8 @@ def slurm(tmp_path_factory):
 class Submission:
     """A make submit in a checkout, and what became of it."""
 
-    def __init__(self, slurm: Slurm, root: Path, *arguments: str, partition: str = "chips", minutes: int = 5, **environment: str):
+    def __init__(self, slurm: Slurm, root: Path, *arguments: str, partition: str = "chips", minutes: int = 5,
+                 **environment: str):
         self.slurm, self.root = slurm, root
         self.environment = {**os.environ, **slurm.environment, "MAKEFLAGS": "", **environment}
         self.environment.pop("PYTHONPATH", None)
@@ -52,7 +53,8 @@ class Submission:
         self.settings.append(f"SUBMISSION={self.id}")
 
     def make(self, goal: str, fails: bool = False) -> str:
-        done = subprocess.run(["make", *self.settings, goal], cwd=self.root, env=self.environment, text=True, stdin=subprocess.DEVNULL,
+        done = subprocess.run(["make", *self.settings, goal], cwd=self.root, env=self.environment, text=True,
+                              stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
         assert (done.returncode != 0) == fails, done.stdout
         return done.stdout
@@ -109,7 +111,8 @@ def test_two_models_three_batch_sizes_two_devices(slurm, tmp_path):
     seen = set()
 
     def ended() -> bool:
-        seen.update(re.findall(r"GRES=npu:1\(IDX:(\d)\)", slurm.ask("scontrol", "show", "job", "--details", check=False)))
+        seen.update(re.findall(r"GRES=npu:1\(IDX:(\d)\)",
+                               slurm.ask("scontrol", "show", "job", "--details", check=False)))
         return not made.queued().strip()
 
     slurm.wait(ended, 600)
@@ -119,11 +122,13 @@ def test_two_models_three_batch_sizes_two_devices(slurm, tmp_path):
     for job in slurm.completed(f"npukit-{made.id}-"):
         assert job["JobState"] == "COMPLETED"
     table = made.make("collect")
-    assert len(re.findall(r" pass$", table, re.M)) == 6 and (made.folder / "results" / "bert_base_sst2-bs8.json").exists()
+    assert len(re.findall(r" pass$", table,
+                          re.M)) == 6 and (made.folder / "results" / "bert_base_sst2-bs8.json").exists()
     order = {name: made.record(name)["attempts"][0] for name in told}
     for model in models:
         for n in (1, 4, 8):
-            chain = [order[name] for name in (f"{model}-prepare", *(f"{model}-{kind}-bs{n}" for kind in ("compile", "infer", "report")))]
+            chain = [order[name] for name in (f"{model}-prepare",
+                                              *(f"{model}-{kind}-bs{n}" for kind in ("compile", "infer", "report")))]
             assert all(before["ended"] <= after["started"] for before, after in itertools.pairwise(chain))
     assert "NPU minutes: 0." in made.make("plan") and "for 6 of 6 infer jobs" in made.make("plan")
 
@@ -143,7 +148,8 @@ def test_on_the_cpu_no_job_holds_an_npu(slurm, tmp_path):
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory) -> dict[str, dict]:
     tree = planted(tmp_path_factory.mktemp("undisturbed"))
-    subprocess.run(["make", f"VENV={sys.prefix}", "MODEL=toy", "BS=1 2", "ENGINE=none", "all"], cwd=tree.root, check=True,
+    subprocess.run(["make", f"VENV={sys.prefix}", "MODEL=toy", "BS=1 2", "ENGINE=none", "all"], cwd=tree.root,
+                   check=True,
                    stdout=subprocess.DEVNULL)
     return reports(tree)
 
@@ -153,7 +159,8 @@ def planted(place: Path, booking: bool = True) -> Tree:
     tree = Tree(place / "checkout")
     tree.plant()
     if booking:
-        tree.edit("common/npuops/cluster/plan.py", 'return variables["SOC"] != "cpu" and not variables["STANDIN"]', "return True")
+        tree.edit("common/npuops/cluster/plan.py", 'return variables["SOC"] != "cpu" and not variables["STANDIN"]',
+                  "return True")
     return tree
 
 
@@ -182,7 +189,8 @@ def hanging(slurm, tmp_path):
         tree = planted(tmp_path)
         lingering(tree)
         (tmp_path / "linger").mkdir()
-        made = Submission(slurm, tree.root, "MODEL=toy", "BS=1 2", "ENGINE=none", OUT_LINGER=str(tmp_path / "linger"), **options)
+        made = Submission(slurm, tree.root, "MODEL=toy", "BS=1 2", "ENGINE=none", OUT_LINGER=str(tmp_path / "linger"),
+                          **options)
         slurm.wait(lambda: len(list(tmp_path.glob("linger/*/now"))) == 2, 40)
         return tree, made
 
@@ -208,7 +216,8 @@ def kill_the_steps(slurm, made):
 def set_the_node_down_and_back(slurm, made):
     slurm.ask("scontrol", "update", f"NodeName={slurm.host}", "State=DOWN", "Reason=test")
     time.sleep(3)
-    slurm.ask("scontrol", "update", f"NodeName={slurm.host}", "State=RESUME", check=False)  # it may have come back by itself
+    slurm.ask("scontrol", "update", f"NodeName={slurm.host}", "State=RESUME",
+              check=False)  # it may have come back by itself
 
 
 def wait_for_the_limit(slurm, made):
@@ -216,7 +225,8 @@ def wait_for_the_limit(slurm, made):
 
 
 @pytest.mark.parametrize("fault, said", [
-    (signal_the_steps, "ended by SIGTERM"), (kill_the_steps, "its step ended with 137"), (set_the_node_down_and_back, ""),
+    (signal_the_steps, "ended by SIGTERM"), (kill_the_steps, "its step ended with 137"),
+    (set_the_node_down_and_back, ""),
     (wait_for_the_limit, "ended by SIGTERM")])
 def test_a_disturbed_run_ends_as_an_undisturbed_one(slurm, hanging, undisturbed, fault, said):
     tree, made = hanging(minutes=1 if fault is wait_for_the_limit else 5, partition="alone")
@@ -247,7 +257,8 @@ def test_the_user_s_mistake_stops_what_comes_after(slurm, tmp_path):
 
 def test_a_broken_device_is_tried_elsewhere_and_not_for_ever(slurm, tmp_path):
     tree = planted(tmp_path)
-    tree.edit("models/toy/infer.sh", "set -euo pipefail\n", "set -euo pipefail\necho 'acl open device 0 failed'; exit 255\n")
+    tree.edit("models/toy/infer.sh", "set -euo pipefail\n",
+              "set -euo pipefail\necho 'acl open device 0 failed'; exit 255\n")
     made = Submission(slurm, tree.root, "MODEL=toy", "BS=1", "ENGINE=none")
     excluded = set()
 
@@ -261,7 +272,8 @@ def test_a_broken_device_is_tried_elsewhere_and_not_for_ever(slurm, tmp_path):
     made.end()
     alone = Submission(slurm, tree.root, "MODEL=toy", "BS=1", "ENGINE=none", partition="alone")
     told = alone.end()
-    assert re.match(r"failed \(1\): .*the device or its driver failed.*; given up after 4 attempts, attempt 4", told["toy-infer-bs1"])
+    assert re.match(r"failed \(1\): .*the device or its driver failed.*; given up after 4 attempts, attempt 4",
+                    told["toy-infer-bs1"])
     assert told["toy-report-bs1"].startswith("not run: toy-infer-bs1 failed (1)")
 
 

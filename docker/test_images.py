@@ -48,7 +48,8 @@ def run(*command: str, cwd: Path | None = None, user: bool = False, fails: bool 
     docker = [os.stat(os.environ["DOCKER_HOST"].removeprefix("unix://")).st_gid]
     who = {"user": USER, "group": GROUP, "extra_groups": docker} if user else {}
     keep = {name: os.environ[name] for name in ("PATH", "DOCKER_HOST") if name in os.environ}
-    done = subprocess.run(command, cwd=cwd, env={**keep, "HOME": "/nonexistent", **environment}, text=True, stdin=subprocess.DEVNULL,
+    done = subprocess.run(command, cwd=cwd, env={**keep, "HOME": "/nonexistent", **environment}, text=True,
+                          stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900, **who)
     assert bool(done.returncode) == fails, done.stdout
     return done.stdout
@@ -85,7 +86,8 @@ def place():
 def checkout(place) -> Path:
     """What git tracks, with its times, in a folder of the ordinary user's."""
     folder = place / "npukit"
-    listed = subprocess.check_output(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], text=True)
+    listed = subprocess.check_output(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others",
+                                      "--exclude-standard"], text=True)
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +102,8 @@ def base(place):
     if subprocess.run(["docker", "image", "inspect", BASE], capture_output=True).returncode == 0:
         return
     suite = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.M)[1]
-    run("mmdebstrap", "--quiet", "--variant=essential", "--include=python3,python3-venv,libstdc++6", suite, str(place / "base.tar"))
+    run("mmdebstrap", "--quiet", "--variant=essential", "--include=python3,python3-venv,libstdc++6", suite,
+        str(place / "base.tar"))
     run("docker", "import", str(place / "base.tar"), BASE)
 
 
@@ -113,7 +116,8 @@ def wheels(checkout) -> None:
     for name in ("ais_bench", "standin"):
         shutil.copytree(checkout / "common/standin" / name, source / name)
     shutil.copytree(checkout / "common/standin/aclruntime", source / "backend/aclruntime")
-    (source / "setup.py").write_text(setup.format("ais_bench", ["ais_bench", "ais_bench.infer", "standin", "standin.atc"]))
+    (source / "setup.py").write_text(setup.format("ais_bench",
+                                                  ["ais_bench", "ais_bench.infer", "standin", "standin.atc"]))
     (source / "backend/setup.py").write_text(setup.format("aclruntime", ["aclruntime"]))
     pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
     print(make(checkout, f"PYTHON3={sys.executable}", "wheelhouse", **pip))
@@ -135,13 +139,15 @@ def cann(checkout, cpu) -> str:
     for name, text, mode in [(f"{home}/set_env.sh", SET_ENV, 0o644), (f"{home}/latest/bin/atc", ATC, 0o755),
                              ("usr/local/bin/npu-smi", NPU_SMI, 0o755),
                              (f"{home}/latest/version.cfg", "toolkit_running_version=[9.0.1.0:9.0.1]\n", 0o644),
-                             (f"{home}/latest/python/site-packages/acl.py", "", 0o644), ("Dockerfile", TOOLS.format(base=BASE), 0o644)]:
+                             (f"{home}/latest/python/site-packages/acl.py", "", 0o644),
+                             ("Dockerfile", TOOLS.format(base=BASE), 0o644)]:
         (files / name).parent.mkdir(parents=True, exist_ok=True)
         (files / name).write_text(text)
         (files / name).chmod(mode)
     run("docker", "build", "-q", "-t", CANN, str(files), DOCKER_BUILDKIT="0")
     chip = ["SOC=Ascend310P3", "COMMIT=0123abc", "image"]
-    assert "there is no ais_bench, the OM runner: give make wheelhouse AIS_BENCH=" in make(checkout, *chip, fails=True, DOCKER_BUILDKIT="0")
+    assert "there is no ais_bench, the OM runner: give make wheelhouse AIS_BENCH=" in make(checkout, *chip, fails=True,
+                                                                                           DOCKER_BUILDKIT="0")
     wheelhouse = next((checkout / "wheelhouse").iterdir())
     shutil.copytree(checkout.parent / "ais_bench", wheelhouse / "ais_bench")
     make(checkout, *chip, DOCKER_BUILDKIT="0")
@@ -192,7 +198,8 @@ def test_labels_and_no_leftovers(cpu):
     printed = run("docker", "run", "--rm", "--network", "none", cpu, "bash", "-c",
                   "id -u; command -v gcc cc g++; "
                   "ls -d /wheels /build ~root/.cache /npukit/data/* /npukit/wheelhouse /npukit/common/tests; true")
-    assert printed.splitlines()[0] == "65534" and re.findall(r"^/\S+", printed, re.M) == ["/npukit/data/README.md", "/npukit/data/tiny"]
+    assert printed.splitlines()[0] == "65534" and re.findall(r"^/\S+", printed, re.M) == ["/npukit/data/README.md",
+                                                                                          "/npukit/data/tiny"]
 
 
 def test_the_image_alone_says_what_it_can_do(cpu):
@@ -235,7 +242,8 @@ def test_the_line_of_the_readme_as_it_is_typed(checkout, cpu):
     assert "--device /dev/davinci0" in line and "SOC=Ascend310P3 MODEL=elmo BS=1 all" in line
     (checkout / "out").mkdir(exist_ok=True)
     os.chown(checkout / "out", USER, GROUP)
-    printed = run("bash", "-euc", line.replace("npukit-cann", cpu).replace("SOC=Ascend310P3", "LOOP=5"), cwd=checkout, user=True)
+    printed = run("bash", "-euc", line.replace("npukit-cann", cpu).replace("SOC=Ascend310P3", "LOOP=5"), cwd=checkout,
+                  user=True)
     assert re.search(r"^elmo .* pass$", printed, re.M) and not foreign(checkout / "out")
     shutil.rmtree(checkout / "out")
 
@@ -248,7 +256,8 @@ def test_the_front_door_makes_the_hosts_report(checkout, cpu, out, model):
     before = {path for path in checkout.rglob("*") if "out" not in path.parts and "__pycache__" not in path.parts}
     printed = make(checkout, f"OUT_ROOT={out}", *asked, user=True)
     assert "running in npukit-cpu with docker" in printed and re.search(rf"^{model} .* pass$", printed, re.M)
-    assert not foreign(out) and before == {p for p in checkout.rglob("*") if "out" not in p.parts and "__pycache__" not in p.parts}
+    assert not foreign(out) and before == {p for p in checkout.rglob("*") if "out" not in p.parts
+                                           and "__pycache__" not in p.parts}
     assert not stages(make(checkout, f"OUT_ROOT={out}", *host)), "here it is up to date"
     make(checkout, *host)
     run("chown", "-R", f"{USER}:{GROUP}", str(checkout / "out"))
@@ -259,7 +268,8 @@ def test_the_front_door_makes_the_hosts_report(checkout, cpu, out, model):
 
 
 def test_an_interrupted_run_resumes(checkout, cpu, out):
-    command = [*by_hand(checkout, out, cpu, "--name", "npukit-interrupted"), "make", "MODEL=bilstm_crf", "LOOP=5", "all"]
+    command = [*by_hand(checkout, out, cpu, "--name", "npukit-interrupted"), "make", "MODEL=bilstm_crf", "LOOP=5",
+               "all"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as job:
         end = time.monotonic() + 120
         while not list(out.glob("cpu/tiny/bilstm_crf/.pth2onnx.*.new/log.txt")):
@@ -294,7 +304,8 @@ def test_an_interrupted_front_door_leaves_no_container(checkout, cpu, out):
 def test_a_full_disk(checkout, cpu, out):
     command = by_hand(checkout, out, cpu, "--tmpfs", "/npukit/full:size=300k,mode=1777")
     printed = run(*command, "make", "MODEL=bilstm_crf", "OUT_ROOT=/npukit/full", "pth2onnx", fails=True)
-    assert re.search(r"npukit: the disk of \S+ is full \(No space left on device\); free some space", printed) and "Error 2" in printed
+    assert re.search(r"npukit: the disk of \S+ is full \(No space left on device\); free some space",
+                     printed) and "Error 2" in printed
     assert "Traceback" not in printed.split("npukit: the disk")[1]
 
 
@@ -318,14 +329,16 @@ def test_podman_takes_the_same_job(checkout, cpu, out, place):
     path = {"PATH": f"{place}/bin:{os.environ['PATH']}"}
     limits = "--ulimit nofile=1024:4096 --ulimit nproc=4096:4096"  # podman would raise them, which not every root may
     try:
-        run("bash", "-c", f"docker save {BASE} | podman load --quiet && podman run --rm --network none {limits} {BASE} true", **path)
+        run("bash", "-c",
+            f"docker save {BASE} | podman load --quiet && podman run --rm --network none {limits} {BASE} true", **path)
     except AssertionError as error:
         pytest.skip(f"podman starts no container here: {str(error)[-200:]}")
     run("bash", "-c", f"docker save {cpu} | podman load --quiet", **path)
     os.chown(out, 0, 0)  # root without capabilities writes only what is its own
     asked = [f"IMAGE=localhost/{cpu}", f"RUN_FLAGS={limits}", f"OUT_ROOT={out}", "MODEL=bilstm_crf", "LOOP=5", "all"]
     printed = make(checkout, "ENGINE=podman", *asked, **path)
-    assert "running in localhost/npukit-cpu with podman" in printed and re.search(r"^bilstm_crf .* pass$", printed, re.M)
+    assert "running in localhost/npukit-cpu with podman" in printed and re.search(r"^bilstm_crf .* pass$", printed,
+                                                                                  re.M)
     run("podman", "rmi", "--all", "--force", **path)
 
 
@@ -360,7 +373,8 @@ def test_cann_compiles_without_a_chip_and_infers_with_one(checkout, cann, out):
     """All the way with the tools of the base; at the end they are found out: they are not the chip's."""
     asked = [f"OUT_ROOT={out}", "SOC=Ascend310P3", "MODEL=bilstm_crf", "LOOP=5"]
     printed = make(checkout, *asked, "DEVICE=3", "infer", "perf", user=True)
-    assert "running in npukit-cann with docker" in printed and stages(printed) == ["inputs", "pth2onnx", "atc", "infer", "perf"]
+    assert "running in npukit-cann with docker" in printed and stages(printed) == ["inputs", "pth2onnx", "atc", "infer",
+                                                                                   "perf"]
     assert "which do not belong there" in make(checkout, *asked, "all", fails=True, user=True) and not foreign(out)
     printed = make(checkout, *asked, "STANDIN=1", "IMAGE=npukit-cann", "all", user=True)
     assert re.search(r"^bilstm_crf +tiny +Ascend310P3-standin .* pass$", printed, re.M)
@@ -371,14 +385,18 @@ def test_four_chips_take_four_batch_sizes(checkout, cann, out):
     printed = make(checkout, *asked, "DEVICES=0 1 2 3", "infer", user=True)
     assert sorted(stages(printed)) == sorted(["inputs", "pth2onnx", *["atc"] * 4, *["infer"] * 4])
     assert re.findall(r"--device (/dev/davinci\d)", printed) == [f"/dev/davinci{n}" for n in range(4)]
-    assert {path.name for path in (out / ".locks").glob("npu*")} == {f"npu{n}" for n in range(4)}, "each knows its chip by the node"
+    assert {path.name for path in (out / ".locks").glob("npu*")} == {f"npu{n}"
+                                                                     for n in range(4)}, "each knows its chip by the node"
 
 
 PROBLEMS = {
-    "missing": ([], {}, "there is no /dev/davinci device here; a container is given one with --device /dev/davinci0", 75),
-    "wrong group": (["--device", "/dev/davinci0"], {}, f"belongs to group {CHIPS} and uid {USER} may not open it; run the container with "
+    "missing": ([], {}, "there is no /dev/davinci device here; a container is given one with --device /dev/davinci0",
+                75),
+    "wrong group": (["--device", "/dev/davinci0"], {},
+                    f"belongs to group {CHIPS} and uid {USER} may not open it; run the container with "
                     f"--group-add {CHIPS}", 2),
-    "busy": (["--device", "/dev/davinci0", "--group-add", str(CHIPS)], {"NPUKIT_STANDIN_NPU_SMI": "/npukit/out/chips.json"},
+    "busy": (["--device", "/dev/davinci0", "--group-add", str(CHIPS)],
+             {"NPUKIT_STANDIN_NPU_SMI": "/npukit/out/chips.json"},
              "device 0 is busy with process 4711", 75),
     "lost": (["--device", "/dev/davinci0", "--group-add", str(CHIPS)], {"NPUKIT_STANDIN_FAULT": "507033"},
              "the device or its driver failed", 75),

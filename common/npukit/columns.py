@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-RULED = Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)  # a rule below the heading and no other line
+RULED = Box("    \n    \n -  \n    \n    \n    \n    \n    \n",
+            ascii=True)  # a rule below the heading and no other line
 STYLES = {"pass": "green", "FAIL": "bold red"}  # by what a cell begins with, up to a colon
 FILLING = re.compile(r" +((?:\x1b\[[\d;]*m)*)$")  # blanks at a line's end, where the codes of its colour may follow
 WIDEST = 100_000  # characters a line; rich would wrap at 80 where there is no terminal

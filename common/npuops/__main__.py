@@ -17,7 +17,8 @@ def main() -> int | None:
     parser = argparse.ArgumentParser(prog="npuops", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     verb = verbs[parser.parse_args(sys.argv[1:2]).verb]
-    return verb(argparse.ArgumentParser(prog=f"npuops {verb.__name__.replace('_', '-')}", description=verb.__doc__), sys.argv[2:])
+    return verb(argparse.ArgumentParser(prog=f"npuops {verb.__name__.replace('_', '-')}", description=verb.__doc__),
+                sys.argv[2:])
 
 
 def stage(parser, arguments) -> None:
@@ -26,19 +27,23 @@ def stage(parser, arguments) -> None:
 
     parser.add_argument("--into", type=Path, required=True)
     parser.add_argument("--target", default="record.json", help="the file in it that make looks at")
-    parser.add_argument("--run", default="", metavar="'NAME=VALUE ...'", help="model, soc, standin, profile, batch_size, for record.json")
+    parser.add_argument("--run", default="", metavar="'NAME=VALUE ...'",
+                        help="model, soc, standin, profile, batch_size, for record.json")
     parser.add_argument("--versions", default="", help="of the tools; the stage is stale when they differ")
-    parser.add_argument("--places", default="", metavar="'FOLDER=NAME ...'", help="what the places in the command are called in its key")
+    parser.add_argument("--places", default="", metavar="'FOLDER=NAME ...'",
+                        help="what the places in the command are called in its key")
     parser.add_argument("--chip", action="store_true", help="the command needs a chip")
     parser.add_argument("--idle", type=int, metavar="DEVICE", help="refuse to run while anything else is on the device")
     parser.add_argument("--show", action="store_true", help="show what the command prints while it runs")
-    parser.add_argument("--shared", action="store_true", help="jobs on other hosts may run this very stage at the same time")
+    parser.add_argument("--shared", action="store_true",
+                        help="jobs on other hosts may run this very stage at the same time")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     args = parser.parse_args(arguments)
     command = args.command[args.command[:1] == ["--"]:]  # argparse hands the separator on
     run_stage = stage.run_shared if args.shared else stage.run
     places = dict(place.rsplit("=", 1) for place in args.places.split())
-    run_stage(args.into, command, versions=args.versions, places=places, target=args.target, chip=args.chip, idle=args.idle,
+    run_stage(args.into, command, versions=args.versions, places=places, target=args.target, chip=args.chip,
+              idle=args.idle,
               show=args.show, run=stage.identity(args.run))
 
 
@@ -48,11 +53,13 @@ def results(parser, arguments) -> None:
     from npuops import places
 
     parser.add_argument("out", type=Path)
-    parser.add_argument("--judge", nargs="*", metavar="REPORT", type=Path, help="only these reports; exit 1 if one fails")
+    parser.add_argument("--judge", nargs="*", metavar="REPORT", type=Path,
+                        help="only these reports; exit 1 if one fails")
     args = parser.parse_args(arguments)
     if args.judge is None:
         reports = report.read(places.reports(args.out))
-        print(table.results(reports, sys.stdout.isatty()) if reports else f"no report under {args.out} yet; run make all")
+        print(table.results(reports, sys.stdout.isatty()) if reports
+              else f"no report under {args.out} yet; run make all")
         return
     reports = report.read(args.judge)
     print(table.results(reports, sys.stdout.isatty()))
@@ -192,7 +199,8 @@ def fusions(parser, arguments) -> None:
     parser.add_argument("config", type=Path, help="config.json of the network")
     parser.add_argument("--model", required=True)
     parser.add_argument("--batch_sizes", type=int, nargs="+", required=True)
-    parser.add_argument("--lengths", default="", help="lengths with blanks or commas; what auto chooses among on a chip if not given")
+    parser.add_argument("--lengths", default="",
+                        help="lengths with blanks or commas; what auto chooses among on a chip if not given")
     args = parser.parse_args(arguments)
     try:
         lengths = [int(length) for length in args.lengths.replace(",", " ").split()]
@@ -226,7 +234,8 @@ def first_light(parser, arguments) -> None:
     parser.add_argument("--device", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=30, help="of NPU time, for this call")
     args = parser.parse_args(arguments)
-    plan = first_light.Plan(args.root, args.out, args.soc, args.standin, tuple(args.models), tuple(args.batches), args.profile, args.device)
+    plan = first_light.Plan(args.root, args.out, args.soc, args.standin, tuple(args.models), tuple(args.batches),
+                            args.profile, args.device)
     records = first_light.run(plan, args.minutes, lambda records: first_light_report.try_write(plan, records))
     path = first_light_report.write(plan, records)
     print(f"\n{(plan.place / 'report.md').read_text(encoding='utf-8')}\n{path}")

@@ -19,7 +19,8 @@ WIDE = """\
 """
 
 
-def chip(npu: int, chip: int, device: int, bus: str, memory: str, name: str = "310P3", health: str = "OK", power: str = "NA") -> str:
+def chip(npu: int, chip: int, device: int, bus: str, memory: str, name: str = "310P3", health: str = "OK",
+         power: str = "NA") -> str:
     """Return the two lines of one chip; memory as `used / total`, however it is spaced."""
     return (f"| {npu:<8}{name:<22}| {health:<16}| {power:<13}45                0     / 0             |\n"
             f"| {chip:<8}{device:<22}| {bus:<16}| 0            {memory:<40}|")
@@ -89,13 +90,15 @@ TABLES = {  # what is printed; what is to be read; the processes on each chip
     "the used memory touches the slash": (wide(chip(0, 0, 0, "0000:01:00.0", "19435/ 21527")),
                                           [(0, 0, 0, "310P3", "0000:01:00.0", 19435, 21527)], [[]]),
     "ids 0, 32, 32768, 32800": (wide(*(chip(n, 0, d, f"0000:{d:02x}:00.0", "1 / 2") for d, n in enumerate(OPAQUE))),
-                                [(n, 0, d, "310P3", f"0000:{d:02x}:00.0", 1, 2) for d, n in enumerate(OPAQUE)], [[]] * 4),
+                                [(n, 0, d, "310P3", f"0000:{d:02x}:00.0", 1, 2) for d, n in enumerate(OPAQUE)],
+                                [[]] * 4),
     "one card whose id is 32896": (wide(chip(32896, 0, 0, "0000:c1:00.0", "1529 / 44280")),
                                    [(32896, 0, 0, "310P3", "0000:c1:00.0", 1529, 44280)], [[]]),
     "ids 4 and 5, devices the other way round": (
         wide(chip(4, 0, 1, "0000:01:00.0", "1 / 2"), chip(5, 0, 0, "0000:02:00.0", "3 / 4")),
         [(4, 0, 1, "310P3", "0000:01:00.0", 1, 2), (5, 0, 0, "310P3", "0000:02:00.0", 3, 4)], [[], []]),
-    "a sick chip": (wide(chip(7, 0, 0, "0000:01:00.0", "1 / 2", health="Alarm")), [(7, 0, 0, "310P3", "0000:01:00.0", 1, 2)], [[]]),
+    "a sick chip": (wide(chip(7, 0, 0, "0000:01:00.0", "1 / 2", health="Alarm")),
+                    [(7, 0, 0, "310P3", "0000:01:00.0", 1, 2)], [[]]),
     "a bus id of eight digits, upper case": (wide(chip(2, 0, 0, "00000000:8A:00.0", "1 / 2")),
                                              [(2, 0, 0, "310P3", "00000000:8a:00.0", 1, 2)], [[]]),
     "the name with its family": (wide(chip(2, 0, 0, "0000:01:00.0", "1 / 2", name="Ascend310P3")),
@@ -103,7 +106,8 @@ TABLES = {  # what is printed; what is to be read; the processes on each chip
     "fewer blanks": (NO_SPACES, [*READ_DUO, READ_PRO], [[], [], []]),
     "a 910B: no device column, HBM": (HBM, [(0, 0, 0, "910B4", "0000:c1:00.0", 2842, 32768),
                                             (1, 0, 1, "910B4", "0000:01:00.0", 2843, 32768)], [[], []]),
-    "a warning first, no process table": ("WARNING: the tool is newer than the driver\n" + wide(PRO).split("| NPU     Chip")[0],
+    "a warning first, no process table": ("WARNING: the tool is newer than the driver\n"
+                                          + wide(PRO).split("| NPU     Chip")[0],
                                           [READ_PRO], [[]]),
     "nothing": ("", [], []),
     "no driver": ("dcmi module initialize failed. ret is -8005", [], []),

@@ -22,10 +22,12 @@ def make_run(tmp_path):
         folder = tmp_path / "out" / chip / profile / "toy" / f"bs{bs}"
         soc, standin = chip.removesuffix("-standin"), chip == "cpu" or chip.endswith("-standin")
         run = {"model": "toy", "soc": soc, "standin": standin, "profile": profile}
-        for stage, command in {"../inputs": "preprocess.py", "../pth2onnx": "pth2onnx.py", "atc": atc, "infer": "infer.sh",
+        for stage, command in {"../inputs": "preprocess.py", "../pth2onnx": "pth2onnx.py", "atc": atc,
+                               "infer": "infer.sh",
                                "perf": "ais_bench", "postprocess": "postprocess.py"}.items():
             place = (folder / stage).resolve()
-            write_json(place / "record.json", {"command": command, "started": "2024-05-01T12:00:00+00:00", "seconds": 0.5,
+            write_json(place / "record.json",
+                       {"command": command, "started": "2024-05-01T12:00:00+00:00", "seconds": 0.5,
                                                "run": {**run, "batch_size": None if stage.startswith("..") else bs}})
         run = Run(folder)
         corpus = {"name": "dev.json", "sha256": "0" * 64, "samples": 20, "skipped": []}
@@ -43,7 +45,8 @@ def make_run(tmp_path):
 
 
 def report_of(folder, metrics=METRICS, fidelity=FIDELITY, routes=None):
-    return Run(folder).report(metric="f1", metrics=metrics, fidelity=fidelity, seq_lens=[50], original=ORIGINAL, loop=100,
+    return Run(folder).report(metric="f1", metrics=metrics, fidelity=fidelity, seq_lens=[50], original=ORIGINAL,
+                              loop=100,
                               predictions=folder / "postprocess" / "predictions.jsonl", routes=routes)
 
 

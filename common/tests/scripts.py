@@ -24,7 +24,8 @@ def environment(**more: str) -> dict[str, str]:
     """Return this process' environment with this checkout's library and the stand-in in front, as model.mk sets it."""
     standin = COMMON / "standin"
     path = [str(Path(sys.executable).parent), str(standin / "bin"), os.environ["PATH"]]
-    return {**os.environ, "PATH": os.pathsep.join(path), "PYTHONPATH": os.pathsep.join([str(standin), str(COMMON)]), **more}
+    return {**os.environ, "PATH": os.pathsep.join(path), "PYTHONPATH": os.pathsep.join([str(standin), str(COMMON)]),
+            **more}
 
 
 class Scripts:
@@ -59,7 +60,8 @@ class Scripts:
 
 def copied(place: Path) -> Path:
     """Copy what git tracks, or would, to a folder, with its times; return the folder."""
-    listed = subprocess.run(["git", "-C", COMMON.parent, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+    listed = subprocess.run(["git", "-C", COMMON.parent, "ls-files", "-z", "--cached", "--others",
+                             "--exclude-standard"],
                             capture_output=True, check=True).stdout.decode().split("\0")
     for name in filter(None, listed):
         if (COMMON.parent / name).exists():

@@ -19,7 +19,8 @@ def stands_beside(model: Path, parameters: int) -> bool:
 def bert(task: str, labels: int, **config) -> int:
     """Return how many parameters a BERT for a task has, BERT-base-cased where config does not say otherwise."""
     with torch.device("meta"):
-        made = getattr(transformers, f"BertFor{task}")(transformers.BertConfig(**{"vocab_size": 28996, **config, "num_labels": labels}))
+        made = getattr(transformers, f"BertFor{task}")(transformers.BertConfig(**{"vocab_size": 28996, **config,
+                                                                                  "num_labels": labels}))
     return made.num_parameters()
 
 

@@ -25,7 +25,8 @@ COMMON = Path(__file__).resolve().parents[1]
 def net(task, layers=2):
     """Return a seeded BertFor<task>; its biases and LayerNorms are random too, so that none can be dropped unseen."""
     torch.manual_seed(1234)
-    config = transformers.BertConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=layers, num_attention_heads=4,
+    config = transformers.BertConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=layers,
+                                     num_attention_heads=4,
                                      intermediate_size=64, max_position_embeddings=32, attn_implementation="eager",
                                      num_labels=2 if task == "QuestionAnswering" else 3, return_dict=False)
     made = getattr(transformers, f"BertFor{task}")(config).eval()
@@ -69,7 +70,8 @@ def export(network, path, outputs, inputs, opset):
     example = tuple(torch.ones(2, 6, dtype=torch.int64) for _ in names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(network, example, path, input_names=names, output_names=outputs, opset_version=opset, dynamo=False,
+        torch.onnx.export(network, example, path, input_names=names, output_names=outputs, opset_version=opset,
+                          dynamo=False,
                           dynamic_axes={name: {0: "bs", 1: "seq"} for name in names})
 
 

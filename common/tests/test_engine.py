@@ -38,7 +38,8 @@ def docker(tree):
         tree.path(name).unlink(missing_ok=True)
 
 
-def plant(tree: Tree, engine: str, images=("npukit-cpu", "npukit-cann", "site/own:1"), info: str = "[] map[runc:{}]", run: str = "true"):
+def plant(tree: Tree, engine: str, images=("npukit-cpu", "npukit-cann", "site/own:1"), info: str = "[] map[runc:{}]",
+          run: str = "true"):
     tree.tool(engine, f"""case "$1 $2" in
         'image inspect') [[ ' {' '.join(images)} ' == *" ${{@: -1}} "* ]] && echo 0123abc ;;
         'info '*) echo '{info}' ;;
@@ -77,7 +78,8 @@ def test_one_container_takes_all_models_sealed(tree):
 
 def test_a_dry_run_prints_and_starts_nothing(tree):
     printed = make(tree, "-n", CHIP, FOUR, "DEVICE=2", "all")
-    assert len(re.findall(r"^(?:\S+ -IS \S+/lock.py /tmp/npukit-davinci2 )?docker run ", printed, re.M)) == 3 and not started(tree)
+    assert len(re.findall(r"^(?:\S+ -IS \S+/lock.py /tmp/npukit-davinci2 )?docker run ", printed,
+                          re.M)) == 3 and not started(tree)
     assert re.findall(r"--device (\S+)", printed) == ["/dev/davinci2"]
 
 
@@ -95,13 +97,15 @@ def test_podman_takes_it_where_docker_has_no_image_and_engine_chooses(tree):
     assert "running in npukit-cpu with podman" in make(tree, "-n", "all", "ENGINE=podman")
     assert "running in site/own:1 with docker" in make(tree, "-n", "all", "IMAGE=site/own:1")
     assert "running on this machine: ENGINE=none" in make(tree, "-n", "all", "ENGINE=none")
-    assert "docker does not answer, or has no image other" in make(tree, "all", "ENGINE=docker", "IMAGE=other", fails=True)
+    assert "docker does not answer, or has no image other" in make(tree, "all", "ENGINE=docker", "IMAGE=other",
+                                                                   fails=True)
 
 
 @pytest.mark.parametrize("name", ["ENGINE", "IMAGE"])
 def test_no_shell_reads_a_name(tree, name):
     evil = f"docker';touch${{IFS}}{tree.path('evil')};'"
-    assert "does not answer, or has no image" in make(tree, "all", "ENGINE=docker", f"{name}={evil.replace('$', '$$')}", fails=True)
+    assert "does not answer, or has no image" in make(tree, "all", "ENGINE=docker", f"{name}={evil.replace('$', '$$')}",
+                                                      fails=True)
     assert not tree.path("evil").exists()
 
 
@@ -128,7 +132,8 @@ def test_what_was_set_is_handed_on_and_places_are_not(tree):
          LOOP="7", PYTHONPATH="/nowhere")
     [words] = started(tree)
     handed = dict(word.split("=", 1) for word in words[words.index("make") + 1:] if "=" in word)
-    assert handed == {"MODEL": "toy", "BS": "1", "PROFILE": "tiny", "SOC": "cpu", "STANDIN": "", "V": "1", "ON_BAD_INPUT": "skip",
+    assert handed == {"MODEL": "toy", "BS": "1", "PROFILE": "tiny", "SOC": "cpu", "STANDIN": "", "V": "1",
+                      "ON_BAD_INPUT": "skip",
                       "LOOP": "7", "ATC_FLAGS": value.replace("$$", "$")}
 
 
@@ -153,7 +158,8 @@ def test_the_chip_is_held_only_while_it_infers(tree, given, measured, last):
     assert before[-1] == "atc" and ("clean" in before) == ("clean" in given)
     assert " ".join(chip).endswith(f"BESIDE=1 {measured}") and [words[-1] for words in rest] == ([last] if last else [])
     assert [after(words, "--device") for words in (before, chip, *rest)] == [[], ["/dev/davinci3"], *([] for _ in rest)]
-    assert not [word for words in (before, chip, *rest) for word in words if word.startswith("DEVICE")], "inside it is 0"
+    assert not [word for words in (before, chip, *rest)
+                for word in words if word.startswith("DEVICE")], "inside it is 0"
 
 
 def test_a_cluster_job_that_judges_has_no_chip(tree):
@@ -175,7 +181,8 @@ def test_what_only_compiles_needs_no_chip(tree):
     ("DEVICES=", "there is no /dev/davinci on this host"),
     ("NODES=", "there is no /dev/davinci0 on this host; has it an NPU and its driver?")])
 def test_a_chip_that_is_not_there(tree, given, sentence):
-    assert sentence in make(tree, CHIP, *([] if given == "NODES=" else [FOUR]), given, "all", fails=True) and not started(tree)
+    assert sentence in make(tree, CHIP, *([] if given == "NODES=" else [FOUR]), given, "all",
+                            fails=True) and not started(tree)
 
 
 def test_several_chips_never_two_jobs_on_one(tree):
@@ -204,7 +211,8 @@ ON_A_CHIP = "[[ ${*@Q} == */dev/davinci* ]] || exit 0; "  # what a stub does onl
 
 def test_what_runs_is_left_to_finish_when_another_fails(tree):
     """Chip 0 fails its first job; chip 2 ends its own, and nothing more is started."""
-    plant(tree, "docker", run=ON_A_CHIP + f"[[ ${{*@Q}} != *davinci0* ]] || exit 3; sleep 0.5; echo done >>{tree.path('order')}")
+    plant(tree, "docker",
+          run=ON_A_CHIP + f"[[ ${{*@Q}} != *davinci0* ]] || exit 3; sleep 0.5; echo done >>{tree.path('order')}")
     printed = make(tree, CHIP, FOUR, "DEVICES=0 2", "BS=all", "all", fails=True)
     assert "Error 3" in printed and tree.path("order").read_text() == "done\n"
     assert [after(words, "--device") for words in started(tree)] == [[], ["/dev/davinci0"], ["/dev/davinci2"]]
@@ -233,7 +241,8 @@ def test_a_signal_ends_every_container_and_starts_no_other(tree, number, send):
     plant(tree, "docker", run=ON_A_CHIP + f"""trap 'echo told >>{told}' TERM INT HUP
         sleep 300 & echo begun >>{begun}; wait; kill $!; sleep 0.2; exit 1""")
     command = tree.command("ENGINE=", CHIP, FOUR, "DEVICES=0 2", "BS=all", "all")
-    with subprocess.Popen(command, cwd=tree.root, env=tree.environment(), start_new_session=True, stdin=subprocess.DEVNULL,
+    with subprocess.Popen(command, cwd=tree.root, env=tree.environment(), start_new_session=True,
+                          stdin=subprocess.DEVNULL,
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_for(lambda: begun.exists() and begun.read_text() == "begun\n" * 2)
         send(process.pid, number)
@@ -264,7 +273,8 @@ def test_without_an_engine_there_is_one_chip(tree):
 def test_a_chip_in_use_is_waited_for(tree):
     """The lock is the host's: another checkout's job holds it as well."""
     Path("/tmp/npukit-davinci3").mkdir(exist_ok=True)
-    with subprocess.Popen([sys.executable, LOCK, "/tmp/npukit-davinci3", "bash", "-c", "echo; sleep 1"], stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen([sys.executable, LOCK, "/tmp/npukit-davinci3", "bash", "-c", "echo; sleep 1"],
+                          stdout=subprocess.PIPE) as holder:
         holder.stdout.readline()
         make(tree, CHIP, FOUR, "DEVICE=3", "infer")
         assert holder.poll() is not None and len(started(tree)) == 2
@@ -284,7 +294,8 @@ def test_the_ascend_runtime_brings_the_devices(tree):
     plant(tree, "docker", info="[] map[ascend:{} runc:{}]")
     make(tree, CHIP, FOUR, "DEVICE=2", "infer")
     chip = started(tree)[-1]
-    assert after(chip, "--runtime") == ["ascend"] and after(chip, "-e") == ["ASCEND_VISIBLE_DEVICES=2"] and "--device" not in chip
+    assert after(chip, "--runtime") == ["ascend"] and after(chip,
+                                                            "-e") == ["ASCEND_VISIBLE_DEVICES=2"] and "--device" not in chip
     make(tree, CHIP, FOUR, "DEVICE=2", "ASCEND_RUNTIME=", "infer")
     assert after(started(tree)[-1], "--device") == ["/dev/davinci2"]
 
@@ -336,6 +347,7 @@ def test_it_reads_as_the_python_of_an_old_host():
     assert any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in RUN.body)
 
 
-@pytest.mark.parametrize("what", ["data/", "out/", "CORPUS=", "network", "capability", "read-only root", "/tmp", "caller's user", "chip"])
+@pytest.mark.parametrize("what", ["data/", "out/", "CORPUS=", "network", "capability", "read-only root", "/tmp",
+                                  "caller's user", "chip"])
 def test_its_first_words_say_what_a_container_gets(what):
     assert what in ast.get_docstring(RUN).partition("What a container gets, and why:")[2]

@@ -39,15 +39,18 @@ def test_recipes_are_seen():
 
 @pytest.mark.parametrize("path", MAKEFILES, ids=lambda path: path.parent.name)
 def test_show_tells_every_knob_with_its_meaning(path):
-    command = ["make", "--no-print-directory", "-C", ROOT, "ENGINE=none", f"VENV={sys.prefix}", f"MODEL={path.parent.name}"]
-    done = subprocess.run([*command, "LOOP=7", "show"], capture_output=True, text=True, env={**clean(ROOT), "SEQ_LENS": "32"})
+    command = ["make", "--no-print-directory", "-C", ROOT, "ENGINE=none", f"VENV={sys.prefix}",
+               f"MODEL={path.parent.name}"]
+    done = subprocess.run([*command, "LOOP=7", "show"], capture_output=True, text=True,
+                          env={**clean(ROOT), "SEQ_LENS": "32"})
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line for line in done.stdout.splitlines()}
     declared = re.findall(r"^KNOBS \+?= (.+)$", path.read_text() + (ROOT / "common/model.mk").read_text(), re.M)
     for knob in " ".join(declared).split():
         if knob != "ORACLE" or "ORACLE" in rows:
             assert re.fullmatch(rf"{knob} +.*\S +(default|given|environment) +\S+ .+", rows[knob]), rows[knob]
-    assert re.search(r"^LOOP +7 +given", done.stdout, re.M) and not re.search(r"^SEQ_LENS +32 +default", done.stdout, re.M)
+    assert re.search(r"^LOOP +7 +given", done.stdout, re.M) and not re.search(r"^SEQ_LENS +32 +default", done.stdout,
+                                                                              re.M)
 
 
 @pytest.mark.parametrize("name, origin, said", [
@@ -69,10 +72,12 @@ def test_a_new_model_passes_at_once_and_touches_nothing_outside(tmp_path, origin
     tree = copied(tmp_path / "npukit")
     before = {path: path.stat().st_mtime_ns for path in tree.rglob("*") if path.is_file()}
     make = ["make", f"VENV={sys.prefix}", "ENGINE=none", "MODEL=sixth"]
-    tests = [sys.executable, "-m", "pytest", "-q", "-c", "common/pyproject.toml", "--rootdir", ".", "models/sixth", "-k", "sixth or rooms",
+    tests = [sys.executable, "-m", "pytest", "-q", "-c", "common/pyproject.toml", "--rootdir", ".", "models/sixth",
+             "-k", "sixth or rooms",
              *(f"common/tests/test_{name}.py" for name in ("models", "rooms", "originals", "docs"))]
     for command in ([*make, f"FROM={origin}", "new"], [*make, "all"], [*make, "lint"], tests):
-        done = subprocess.run(command, cwd=tree, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=clean(tree))
+        done = subprocess.run(command, cwd=tree, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              env=clean(tree))
         assert done.returncode == 0, done.stdout
     after = {path: path.stat().st_mtime_ns for path in tree.rglob("*") if path.is_file()
              and not {"out", "__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis", "sixth"} & set(path.parts)}

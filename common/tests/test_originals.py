@@ -31,7 +31,8 @@ def table(model: str) -> list[tuple[str, str]]:
     """Return the rows (original, here) of the README's table, code marks off."""
     text = (ROOT / "models" / model / "README.md").read_text(encoding="utf-8")
     section = text.split("## Original command → here\n", 1)[1].split("\n## ", 1)[0]
-    rows = [line.strip().strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ") and "`" in line]
+    rows = [line.strip().strip("|").split(" | ")
+            for line in section.splitlines() if line.startswith("| ") and "`" in line]
     return [(row[0].strip(), " | ".join(row[1:]).strip()) for row in rows]
 
 
@@ -58,7 +59,8 @@ def unaccounted(model: str, original: Path) -> list[str]:
             first = " ".join(block.body.split("\n")[0].split())
             missing += [] if any(first.startswith(row) for row in rows) else [first]
         else:
-            missing += [command for command in commands(block.body) if command not in rows and not command.startswith(DRAWING)]
+            missing += [command
+                        for command in commands(block.body) if command not in rows and not command.startswith(DRAWING)]
     return missing
 
 
@@ -94,7 +96,8 @@ SHAPE = re.compile(r"\b\w+(?: +x +\w+)+", re.A)
 # have a test of their own; npu-smi's box, a picture of somebody's machine; what lies in the folders of a drawn tree
 # (a saved web page's files, one file a sample), which is_shown answers for as a whole.
 LEFT_OUT = re.compile("|".join([
-    r"^#+ +(?:<a name=.*?>)?\d+(?:\.\d+)*\.?(?= )", r"^\s*-? *\[?\d+\.(?:\d+\.?)*(?= )",  # the numbers of headings and list items
+    r"^#+ +(?:<a name=.*?>)?\d+(?:\.\d+)*\.?(?= )",
+    r"^\s*-? *\[?\d+\.(?:\d+\.?)*(?= )",  # the numbers of headings and list items
     r"<a name=.*?>", r"\(#.*?\)",  # what sections are called
     LINK.pattern, r"^\s*(?:\+[-=]|\| (?:NPU|Chip|[01]) {3}).*$",  # npu-smi's box
     r"^\s*│.*$"]), re.M | re.A)  # what lies in a folder of a drawn tree
@@ -112,7 +115,8 @@ def lost_figures(model: str, original: Path) -> list[str]:
     A small whole number stands in every folder: of those this sees little, of rates, versions and shapes all.
     """
     folder = ROOT / "models" / model
-    told = "\n".join(path.read_text(encoding="utf-8") for pattern in ("README.md", "original.json", "Makefile", "[!t]*.py", "*.sh")
+    told = "\n".join(path.read_text(encoding="utf-8")
+                     for pattern in ("README.md", "original.json", "Makefile", "[!t]*.py", "*.sh")
                      for path in sorted(folder.glob(pattern)))
     return sorted(figure for figure in figures(original.read_text(encoding="utf-8"))
                   if not re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d|\.\d)", told))
@@ -135,7 +139,8 @@ def test_every_link_is_kept(model, original):
 @pytest.mark.parametrize("line, figure", [
     ("| 310P | 1 | 73.9152 fps |", "73.9152"), ("f1:93.95381607527929123%", "93.95381607527929123"),
     ("CANN 4.9.RC7.alpha009", "4.9.RC7.alpha009"), ("| 1 | 0.91827 |", "0.91827"),
-    ("torch==0.4.1+cpu", "0.4.1+cpu"), ("约98765条", "98765"), ("| x | bs x 17 x 91 |", "bs x 17 x 91"), ("`acc=0.1357`, fp16", "0.1357"),
+    ("torch==0.4.1+cpu", "0.4.1+cpu"), ("约98765条", "98765"), ("| x | bs x 17 x 91 |", "bs x 17 x 91"),
+    ("`acc=0.1357`, fp16", "0.1357"),
     (f"commit_id = {'0a1b2c3d4e' * 4}", "0a1b2c3d4e" * 4)])
 def test_a_missing_figure_is_seen(model, tmp_path, line, figure):
     longer, left_out = tmp_path / "longer.md", '## <a name="77">9.8.7 title\n12. item <a name="ZH-CN_TOPIC_0000001172161501">\n'
@@ -150,5 +155,6 @@ def test_a_missing_link_is_seen(model, tmp_path):
 
 def test_a_missing_command_is_seen(model, original, tmp_path):
     longer = tmp_path / original.name
-    longer.write_text(original.read_text(encoding="utf-8") + "\n```bash\npython3 no_such_script.py \\\n    --flag\n```\n", encoding="utf-8")
+    longer.write_text(original.read_text(encoding="utf-8")
+                      + "\n```bash\npython3 no_such_script.py \\\n    --flag\n```\n", encoding="utf-8")
     assert unaccounted(model, longer) == ["python3 no_such_script.py --flag"]

@@ -34,14 +34,16 @@ def traced(checkout) -> dict[str, set[str]]:
     opened: dict[str, set[str]] = {}
     for model in MODELS:
         trace = ["strace", "-f", "-y", "-qq", "--seccomp-bpf", "-e", "trace=open,openat"]
-        make(checkout, f"MODEL={model}", *FURTHER.get(model, []), "LOOP=3", "all", through=[*trace, "-o", str(checkout / "trace")])
+        make(checkout, f"MODEL={model}", *FURTHER.get(model, []), "LOOP=3", "all",
+             through=[*trace, "-o", str(checkout / "trace")])
         opened |= stages((checkout / "trace").read_text(errors="surrogateescape").splitlines())
     return opened
 
 
 def make(checkout: Path, *arguments: str, through: list[str] | tuple = ()) -> str:
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    done = subprocess.run([*through, "make", f"VENV={sys.prefix}", "ENGINE=none", *arguments], cwd=checkout, env=environment, text=True,
+    done = subprocess.run([*through, "make", f"VENV={sys.prefix}", "ENGINE=none", *arguments], cwd=checkout,
+                          env=environment, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
     return done.stdout
@@ -70,7 +72,8 @@ def noted(folder: str, checkout: Path) -> set[str]:
     """Return the files among the prerequisites that a stage wrote."""
     rule = (Path(folder) / "reads.mk").read_text().split(":\n")[0].split(": \\\n", 1)
     names = [line.strip(" \\") for line in rule[1].splitlines()] if len(rule) == 2 else []
-    paths = [name.replace("$(DATA)", "data").replace("$(root)/", "") for name in names if not name.startswith("$(wildcard")]
+    paths = [name.replace("$(DATA)", "data").replace("$(root)/", "")
+             for name in names if not name.startswith("$(wildcard")]
     return {path for path in paths if (checkout / path).is_file()}
 
 
@@ -84,8 +87,10 @@ def test_a_stage_notes_exactly_what_it_opened(traced, checkout):
     assert not wrong, json.dumps(wrong, indent=1, default=sorted)
 
 
-AFTER = {"inputs": ["pth2onnx"], "pth2onnx": ["modify_onnx", "atc", "export_trace_model"], "modify_onnx": ["atc"], "atc": ["infer", "perf"],
-         "infer": ["postprocess"], "perf": ["postprocess"], "export_trace_model": ["run_torch_aie"], "run_torch_aie": ["postprocess"]}
+AFTER = {"inputs": ["pth2onnx"], "pth2onnx": ["modify_onnx", "atc", "export_trace_model"], "modify_onnx": ["atc"],
+         "atc": ["infer", "perf"],
+         "infer": ["postprocess"], "perf": ["postprocess"], "export_trace_model": ["run_torch_aie"],
+         "run_torch_aie": ["postprocess"]}
 
 
 def later(stages: set[str], built: set[str]) -> set[str]:
@@ -106,7 +111,8 @@ def test_a_touched_file_reruns_what_read_it_and_nothing_else(traced, checkout):
     goal = [f"MODEL={' '.join(MODELS)}", "ROUTE=torch_aie", "LOOP=3", "-n", "all"]
     assert not planned(make(checkout, *goal)), "nothing is stale to begin with"
     wrong = {}
-    for path in sorted(path for place in ("common", "models", "data") for path in (checkout / place).rglob("*") if path.is_file()):
+    for path in sorted(path for place in ("common", "models", "data")
+                       for path in (checkout / place).rglob("*") if path.is_file()):
         if "__pycache__" in path.parts:
             continue
         name, stat = str(path.relative_to(checkout)), path.stat()

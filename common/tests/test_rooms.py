@@ -14,12 +14,15 @@ STANDIN = COMMON / "standin"
 WINGS = {  # a folder, or the files of one: (what it may import of this project, third-party packages it may import)
     "npukit": ({"npukit"}, {"h5py", "rich", "safetensors", "tqdm"}),
     "npukit/corpus": ({"npukit", "npukit/corpus"}, {"numpy", "tokenizers"}),
-    "npukit/graph": ({"npukit", "npukit/graph", "npukit/judge"}, {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "onnxsim"}),
+    "npukit/graph": ({"npukit", "npukit/graph", "npukit/judge"},
+                     {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "onnxsim"}),
     "npukit/judge": ({"npukit", "npukit/corpus", "npukit/judge"}, {"jsonschema", "numpy"}),
-    "npukit/nets": ({"npukit", "npukit/corpus", "npukit/graph", "npukit/judge", "npukit/nets"}, {"numpy", "onnx", "torch", "transformers"}),
+    "npukit/nets": ({"npukit", "npukit/corpus", "npukit/graph", "npukit/judge", "npukit/nets"},
+                    {"numpy", "onnx", "torch", "transformers"}),
     "npuops/stage/audit": (set(), set()),
     "npuops/stage": ({"npukit", "npuops", "npuops/stage"}, set()),
-    "npuops/assets": ({"npukit", "npukit/judge", "npuops", "npuops/assets"}, {"boto3", "botocore", "requests", "urllib3"}),
+    "npuops/assets": ({"npukit", "npukit/judge", "npuops", "npuops/assets"},
+                      {"boto3", "botocore", "requests", "urllib3"}),
     "npuops/cluster": ({"npukit", "npukit/judge", "npuops", "npuops/cluster"}, {"jinja2", "yaml"}),
     "npuops/light": ({"npukit", "npukit/corpus", "npukit/judge", "npuops", "npuops/light"}, {"numpy"}),
     "npuops": ({"npukit", "npukit/judge", "npukit/nets", "npuops"}, set()),
@@ -58,7 +61,8 @@ def third_party(names: set[str]) -> set[str]:
 
 
 def test_every_folder_of_the_library_is_a_wing():
-    assert {str(path.parent.relative_to(COMMON)) for house in ("npukit", "npuops") for path in (COMMON / house).rglob("*.py")} == set(WINGS)
+    assert {str(path.parent.relative_to(COMMON)) for house in ("npukit", "npuops")
+            for path in (COMMON / house).rglob("*.py")} == set(WINGS)
 
 
 @pytest.mark.parametrize("wing, path", FILES, ids=lambda value: str(value).removeprefix(f"{COMMON}/"))
@@ -68,13 +72,15 @@ def test_the_library_stays_in_its_rooms(wing, path):
     if path.name == "__main__.py":  # a command line leads to every room of its house
         rooms = {room for room in WINGS if wing == "npuops" or room.startswith("npukit")}
     assert wings(names) <= rooms and third_party(names) <= packages
-    assert not {name.split(".")[0] for name in names} & {"standin", "ais_bench", "aclruntime"}, "nobody imports the stand-in"
+    assert not {name.split(".")[0]
+                for name in names} & {"standin", "ais_bench", "aclruntime"}, "nobody imports the stand-in"
 
 
 @pytest.mark.parametrize("wing", [wing for wing in WINGS if (COMMON / wing / "__init__.py").exists()])
 def test_a_wing_lists_its_rooms(wing):
     listed = ast.get_docstring(ast.parse((COMMON / wing / "__init__.py").read_text()))
-    rooms = {path.stem for path in (COMMON / wing).glob("*.py")} | {path.parent.name for path in (COMMON / wing).glob("*/__init__.py")}
+    rooms = {path.stem for path in (COMMON / wing).glob("*.py")} | {path.parent.name
+                                                                    for path in (COMMON / wing).glob("*/__init__.py")}
     assert not [room for room in rooms - {"__init__", "__main__"} if room not in listed]
 
 
@@ -85,8 +91,10 @@ MODEL_FILES = sorted((ROOT / "models").glob("*/*.py"))
 def test_models_know_the_library_and_themselves(path):
     names = {name.split(".")[0] for name in imported(path)}
     if not path.name.startswith("test_"):
-        assert not names & {"npuops", "standin", "ais_bench", "aclruntime"}, "makefiles call npuops, tools are found on PATH"
-    others = {p.stem for p in MODEL_FILES if p.parent != path.parent and not p.stem.startswith("test_")} - SCRIPTS - {"train"}
+        assert not names & {"npuops", "standin", "ais_bench",
+                            "aclruntime"}, "makefiles call npuops, tools are found on PATH"
+    others = {p.stem
+              for p in MODEL_FILES if p.parent != path.parent and not p.stem.startswith("test_")} - SCRIPTS - {"train"}
     assert not names & (others - {p.stem for p in path.parent.glob("*.py")}), "no model imports another"
 
 
@@ -108,11 +116,13 @@ HOST = "import sys; sys.modules.update(dict.fromkeys({packages!r})); sys.argv = 
        "runpy.run_module('npuops', run_name='__main__')"
 
 
-@pytest.mark.parametrize("words", [["doctor"], ["why", "out"], ["soc"], ["idle", "0"], ["cluster", "check"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["doctor"], ["why", "out"], ["soc"], ["idle", "0"], ["cluster", "check"]],
+                         ids=" ".join)
 def test_a_host_needs_nothing_but_python(words, tmp_path):
     """As on a login node: none of what the project installs can be imported."""
     packages = sorted({name for _, names in WINGS.values() for name in names} | {"torch", "rich", "tqdm"})
     environment = {**os.environ, "PYTHONPATH": str(COMMON), "CLUSTER": "slurm", "OUT_ROOT": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", HOST.format(packages=packages, words=words)], cwd=tmp_path, capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-c", HOST.format(packages=packages, words=words)], cwd=tmp_path,
+                          capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, env=environment)
     assert "ImportError" not in done.stderr and "ModuleNotFoundError" not in done.stderr

@@ -36,7 +36,8 @@ def read(path: Path) -> Iterator[Sentence]:
     count = 0
     for number, line in text.lines(path):
         if "\r" in line:
-            raise BadSample(path, number, "the line ends in CR LF or holds a CR; convert the file, for instance with dos2unix")
+            raise BadSample(path, number,
+                            "the line ends in CR LF or holds a CR; convert the file, for instance with dos2unix")
         if number == 1:
             if line != HEADER:
                 raise BadSample(path, number, f"expected the header {HEADER!r}, found {line[:40]!r}")
@@ -75,7 +76,8 @@ def encode_batch(path: Path, tokenizer, sentences: list[Sentence]) -> Iterator[t
     for sentence, encoded in zip(sentences, tokenizer.encode_batch([s.text for s in sentences])):
         ids = encoded.ids
         if len(ids) > LONGEST:
-            raise BadSample(path, sentence.line, f"the sentence has {len(ids)} word pieces, BERT takes {LONGEST}; it is never cut")
+            raise BadSample(path, sentence.line,
+                            f"the sentence has {len(ids)} word pieces, BERT takes {LONGEST}; it is never cut")
         if len(ids) == 2:  # [CLS] and [SEP]
             raise BadSample(path, sentence.line, "the sentence is empty but for characters that the tokenizer drops")
         yield sentence, ids
@@ -92,7 +94,8 @@ def read_labels(path: Path) -> np.ndarray:
 def task(inputs: Path) -> ledger.Task:
     """Return what the answers [samples, 2] to preprocess.py's inputs mean: one decision a sentence, judged by its label."""
     labels = read_labels(inputs / "labels.json")
-    return ledger.Task(lambda logits: (logits, np.arange(len(labels))), lambda logits: {"accuracy": accuracy(logits, labels)})
+    return ledger.Task(lambda logits: (logits, np.arange(len(labels))),
+                       lambda logits: {"accuracy": accuracy(logits, labels)})
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:

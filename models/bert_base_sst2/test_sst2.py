@@ -53,9 +53,11 @@ LINES = {  # a line: what its answer says
     "a warm film\t1\r": "the line ends in CR LF or holds a CR",
     "a warm\rfilm\t1": "the line ends in CR LF or holds a CR",
 }
-HEADERS = ["", "\n", GOOD, "sentence label", "sentence\tlabel\t", " sentence\tlabel", "Sentence\tLabel", "label\tsentence",
+HEADERS = ["", "\n", GOOD, "sentence label", "sentence\tlabel\t", " sentence\tlabel", "Sentence\tLabel",
+           "label\tsentence",
            "index\tsentence", "\ufeffsentence\tlabel", "sentence\\tlabel"]
-ENCODINGS = {"latin-1": "caf\xe9\t1".encode("latin-1"), "utf-16": "a film\t1".encode("utf-16"), "gbk": "好\t1".encode("gbk"),
+ENCODINGS = {"latin-1": "caf\xe9\t1".encode("latin-1"), "utf-16": "a film\t1".encode("utf-16"),
+             "gbk": "好\t1".encode("gbk"),
              "cut within a character": "a film …".encode()[:-1], "half a character": b"\xed\xa0\x80\t1"}
 
 
@@ -125,7 +127,8 @@ def test_the_last_line_may_lack_its_end(corpus, end):
         Sentence(2, "a warm and funny film . ", 1), Sentence(3, "a warm and funny film . ", 1)]
 
 
-@pytest.mark.parametrize("text", ["a", " a ", "a\u2028b", "a\x0bb", "caf\xe9 …", "😀", 'a "quote', "a\\tb", "[SEP]", "x" * 10_000])
+@pytest.mark.parametrize("text", ["a", " a ", "a\u2028b", "a\x0bb", "caf\xe9 …", "😀", 'a "quote', "a\\tb", "[SEP]",
+                                  "x" * 10_000])
 def test_a_sentence_is_never_cut_nor_changed(corpus, text):
     assert list(read(corpus(HEADER, f"{text}\t0"))) == [Sentence(2, text, 0)]
 

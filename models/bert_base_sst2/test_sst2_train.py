@@ -129,7 +129,8 @@ def test_what_is_shipped_fits_together(undisturbed):
     bert.check_vocabulary(folder, wordpiece.load(TINY).get_vocab_size())
 
 
-SAMPLES = st.lists(st.tuples(st.lists(st.integers(1, 99), min_size=3, max_size=20), st.integers(0, 1)), min_size=1, max_size=30)
+SAMPLES = st.lists(st.tuples(st.lists(st.integers(1, 99), min_size=3, max_size=20), st.integers(0, 1)), min_size=1,
+                   max_size=30)
 
 
 @given(SAMPLES, st.integers(1, 7), st.integers())

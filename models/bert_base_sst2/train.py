@@ -63,7 +63,8 @@ def options() -> argparse.Namespace:
 def network(vocabulary: int) -> BertForSequenceClassification:
     """Return the untrained network; eager attention, as it is exported."""
     return BertForSequenceClassification(BertConfig(
-        vocab_size=vocabulary, hidden_size=HIDDEN, num_hidden_layers=LAYERS, num_attention_heads=HEADS, intermediate_size=INNER,
+        vocab_size=vocabulary, hidden_size=HIDDEN, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
+        intermediate_size=INNER,
         hidden_dropout_prob=DROPOUT, attention_probs_dropout_prob=DROPOUT, num_labels=2, attn_implementation="eager"))
 
 
@@ -112,7 +113,8 @@ def release(args: argparse.Namespace, training: Training) -> None:
     net = training.average.module.half()
     net.config.save_pretrained(args.output)
     with files.aside(args.output / "model.safetensors") as new:
-        save_file({name: value.contiguous() for name, value in net.state_dict().items()}, new, metadata={"format": "pt"})
+        save_file({name: value.contiguous() for name, value in net.state_dict().items()}, new,
+                  metadata={"format": "pt"})
     files.write_json(args.output / "card.json", training.card(
         dev=files.sha256(args.data_dir / "dev.tsv"), weights=files.sha256(args.output / "model.safetensors")))
     (args.output / "last.pt").unlink(missing_ok=True)

@@ -66,7 +66,8 @@ def columns_of(path: Path) -> Iterator[tuple[int, list[str]]]:
     for number, line in text.lines(path, "utf-8-sig"):
         columns = re.split(r"[ \t]+", stripped) if (stripped := line.rstrip("\r").strip(" \t")) else []
         if columns and len(columns) != 4:
-            raise BadSample(path, number, f"{len(columns)} columns, expected 4: word, part of speech, chunk and entity tag")
+            raise BadSample(path, number,
+                            f"{len(columns)} columns, expected 4: word, part of speech, chunk and entity tag")
         if columns and columns[3] not in TAG_ID:
             raise BadSample(path, number, f"the tag {columns[3]!r} is not one of {', '.join(TAGS)}")
         yield number, columns
@@ -79,19 +80,22 @@ def in_iob2(path: Path, sentences: list[Sentence]) -> list[Sentence]:
     if only_iob1 is None:
         return sentences
     if only_iob2 is not None:
-        raise BadSample(path, only_iob1, f"an I- tag follows nothing of its type, but line {only_iob2} begins an entity with B-, "
+        raise BadSample(path, only_iob1,
+                        f"an I- tag follows nothing of its type, but line {only_iob2} begins an entity with B-, "
                                          "as only IOB2 does; the file is neither IOB1 nor IOB2")
     return [Sentence(s.lines, s.words, iob2_of(s.tags), s.document) for s in sentences]
 
 
 def first_line(sentences: list[Sentence], wanted) -> int | None:
     """Return the line of the first tag for which wanted(tag, the tag before it in its sentence) holds."""
-    return next((line for s in sentences for line, before, tag in zip(s.lines, ("O", *s.tags), s.tags) if wanted(tag, before)), None)
+    return next((line for s in sentences
+                 for line, before, tag in zip(s.lines, ("O", *s.tags), s.tags) if wanted(tag, before)), None)
 
 
 def iob2_of(tags: tuple[str, ...]) -> tuple[str, ...]:
     """Convert one sentence's tags from IOB1: what begins an entity gets its B-."""
-    return tuple(f"B-{tag[2:]}" if tag[0] == "I" and before[2:] != tag[2:] else tag for before, tag in zip(("O", *tags), tags))
+    return tuple(f"B-{tag[2:]}" if tag[0] == "I" and before[2:] != tag[2:] else tag
+                 for before, tag in zip(("O", *tags), tags))
 
 
 def entities(tags: list[str] | tuple[str, ...]) -> list[tuple[str, int, int]]:
@@ -112,7 +116,8 @@ def entities(tags: list[str] | tuple[str, ...]) -> list[tuple[str, int, int]]:
 
 def counts(sentences: list[Sentence]) -> dict[str, int]:
     """Return how many documents, sentences, tokens and entities there are; the test split has 231, 3453, 46435 and 5648."""
-    return {"documents": sentences[-1].document, "sentences": len(sentences), "tokens": sum(len(s.words) for s in sentences),
+    return {"documents": sentences[-1].document, "sentences": len(sentences),
+            "tokens": sum(len(s.words) for s in sentences),
             "entities": sum(len(entities(s.tags)) for s in sentences)}
 
 

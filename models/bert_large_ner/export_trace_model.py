@@ -41,7 +41,8 @@ def options() -> argparse.Namespace:
     parser = command.parser(__doc__)
     parser.add_argument("--model_path", type=Path, default="bert-large-NER")
     parser.add_argument("--save_path", type=Path, default="bert_large_ner.pt")
-    parser.add_argument("--mask_value", type=float, default=-1000.0, help="in place of the smallest float32; the original's is the default")
+    parser.add_argument("--mask_value", type=float, default=-1000.0,
+                        help="in place of the smallest float32; the original's is the default")
     parser.add_argument("--keep_mask", action="store_true", help="leave the constant as it was traced")
     return parser.parse_args()
 
@@ -59,7 +60,8 @@ def trace(net: torch.nn.Module, path: Path) -> None:
     example[1, 5:] = 0
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # that sizes become constants: what it makes is compared at other sizes afterwards
-        traced = torch.jit.trace(Tupled(net, list(recipes.INPUTS), ["logits"]).eval(), (example, example, example), check_trace=False)
+        traced = torch.jit.trace(Tupled(net, list(recipes.INPUTS), ["logits"]).eval(), (example, example, example),
+                                 check_trace=False)
     torch.jit.save(traced, path)
 
 
@@ -70,7 +72,8 @@ def require_same(net: torch.nn.Module, traced: torch.jit.ScriptModule) -> None:
     for samples, length in ((1, 5), (3, 40)):
         ids = torch.randint(net.config.vocab_size, (samples, length), generator=random)
         mask = (torch.arange(length) < torch.randint(1, length, (samples, 1), generator=random)).long()
-        ours, wanted = traced(ids, mask, mask * 0)[0], net(input_ids=ids, attention_mask=mask, token_type_ids=mask * 0).logits
+        ours, wanted = traced(ids, mask, mask * 0)[0], net(input_ids=ids, attention_mask=mask,
+                                                           token_type_ids=mask * 0).logits
         difference = float((ours - wanted)[mask == 1].abs().max())
         if not difference <= CLOSE * max(1.0, float(wanted.abs().max())):
             raise JobFailed(f"the trace is not the network: on {samples} samples of {length} pieces the logits are {difference:.1e} apart")

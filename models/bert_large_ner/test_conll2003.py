@@ -54,10 +54,13 @@ def test_the_format_as_released(corpus):
 
 BODY = [DOCUMENT, "", *lines("B-PER", "I-PER", "O"), "", *lines("O", "B-LOC"), ""]
 FORMS = {
-    "LF": "\n".join(BODY) + "\n", "CR LF": "\r\n".join(BODY) + "\r\n", "no last blank line": "\n".join(BODY[:-1]) + "\n",
+    "LF": "\n".join(BODY) + "\n", "CR LF": "\r\n".join(BODY) + "\r\n",
+    "no last blank line": "\n".join(BODY[:-1]) + "\n",
     "no last line end": "\n".join(BODY[:-1]), "tabs": "\n".join(BODY).replace(" ", "\t") + "\n",
-    "several blanks": "\n".join(BODY).replace(" ", " \t ") + "\n", "blanks at the ends": "\n".join(f" {line} " for line in BODY) + "\n",
-    "several blank lines": "\n\n\n".join(["\n".join(BODY[:5]), "\n".join(BODY[6:])]), "no documents": "\n".join(BODY[2:]) + "\n",
+    "several blanks": "\n".join(BODY).replace(" ", " \t ") + "\n",
+    "blanks at the ends": "\n".join(f" {line} " for line in BODY) + "\n",
+    "several blank lines": "\n\n\n".join(["\n".join(BODY[:5]), "\n".join(BODY[6:])]),
+    "no documents": "\n".join(BODY[2:]) + "\n",
     "documents as in eng.testb": "\n".join(["-DOCSTART- -X- O O", *BODY[1:]]),
     "a byte order mark": b"\xef\xbb\xbf" + "\n".join(BODY).encode(),
     "no blank line behind a document": "\n".join([BODY[0], *BODY[2:]])}
@@ -77,7 +80,8 @@ def test_the_tiny_corpus():
     assert {tag for sentence in read(TINY) for tag in sentence.tags} == set(TAGS)
 
 
-@pytest.mark.skipif(RELEASED is None, reason="CoNLL-2003 may not be shipped; the user's copy is not at data/conll2003/test.txt")
+@pytest.mark.skipif(RELEASED is None,
+                    reason="CoNLL-2003 may not be shipped; the user's copy is not at data/conll2003/test.txt")
 def test_the_released_test_split():
     assert counts(read(RELEASED)) == {"documents": 231, "sentences": 3453, "tokens": 46435, "entities": 5648}
 
@@ -93,9 +97,12 @@ BAD = {  # content: the line and what its answer says
     "an unknown type": ("a NN B-NP B-DATE\n", 1, "the tag 'B-DATE' is not one of O, B-MISC"),
     "another scheme": ("a NN B-NP O\n\nb NN B-NP S-PER\n", 3, "the tag 'S-PER' is not one of"),
     "a small letter": ("a NN B-NP b-PER\n", 1, "the tag 'b-PER'"),
-    "I- after O in IOB2": ("\n".join([*lines("B-PER", "O"), *lines("I-LOC")]), 3, "follows nothing of its type, but line 1 begins"),
-    "I- at a sentence's start in IOB2": ("\n".join([*lines("B-PER"), "", *lines("I-PER")]), 3, "follows nothing of its type, but line 1"),
-    "I- after another type in IOB2": ("\n".join([*lines("O", "B-PER", "I-ORG")]), 3, "follows nothing of its type, but line 2"),
+    "I- after O in IOB2": ("\n".join([*lines("B-PER", "O"), *lines("I-LOC")]), 3,
+                           "follows nothing of its type, but line 1 begins"),
+    "I- at a sentence's start in IOB2": ("\n".join([*lines("B-PER"), "", *lines("I-PER")]), 3,
+                                         "follows nothing of its type, but line 1"),
+    "I- after another type in IOB2": ("\n".join([*lines("O", "B-PER", "I-ORG")]), 3,
+                                      "follows nothing of its type, but line 2"),
     "latin-1": ("caf\xe9 NN B-NP O\n".encode("latin-1"), 1, "byte 4 is not UTF-8"),
     "utf-16": ("a NN B-NP O\n".encode("utf-16"), 1, "byte 1 is not UTF-8"),
     "cut within a character": (b"a NN B-NP O\n\xe2\x82", 2, "byte 1 is not UTF-8")}
@@ -211,7 +218,8 @@ def test_entities_of_any_tags_are_conllevals_when_read_as_it_reads(sentence):
 @given(ANY_TAGS)
 def test_strictly_read_they_begin_with_b(sentence):
     strict = entities(sentence)
-    assert set(strict) <= {(kind, first, last) for kind, first, last in conlleval(sentence) if sentence[first][0] == "B"}
+    assert set(strict) <= {(kind, first, last)
+                           for kind, first, last in conlleval(sentence) if sentence[first][0] == "B"}
     if all(tag[0] != "I" or before[2:] == tag[2:] for before, tag in zip(["O", *sentence], sentence)):
         assert strict == conlleval(sentence)
 
@@ -227,5 +235,6 @@ def test_the_generated_corpus_has_the_lengths_of_the_real_one(tmp_path, monkeypa
     tokenizer = wordpiece.load(corpora.need("tokenizers/bert-large-NER/vocab.txt").parent)
     found = tokenizer.encode_batch([list(s.words) for s in read(tmp_path / "c.txt")], is_pretokenized=True)
     lengths = sorted(len(made.ids) for made in found)
-    assert sum(lengths) / len(lengths) == pytest.approx(20, abs=0.3) and lengths[len(lengths) * 95 // 100] in (44, 45, 46)
+    assert sum(lengths) / len(lengths) == pytest.approx(20, abs=0.3) and lengths[len(lengths) * 95 // 100] in (44, 45,
+                                                                                                               46)
     assert "[UNK]" not in {piece for made in random.Random(0).sample(found, 200) for piece in made.tokens}

@@ -69,15 +69,18 @@ def test_the_tiny_corpus_is_aligned(tokenizer):
     places = {(s, w): tuple(row) for s, sent in enumerate(sentences)
               for w, row in enumerate(made.words[made.words[:, 0] == s]) if len(sent.words) > w}
     for number, one in enumerate(sentences):
-        ids, words = (lambda out: (out["input_ids"], out.word_ids()))(theirs(list(one.words), is_split_into_words=True, truncation=False))
+        ids, words = (lambda out: (out["input_ids"], out.word_ids()))(theirs(list(one.words), is_split_into_words=True,
+                                                                             truncation=False))
         for word, tag in enumerate(one.tags):
             _, sample, place, true = places[number, word]
             assert made.rows[sample][place] == ids[words.index(word)] and TAGS[true] == tag
-    assert max(map(len, made.rows)) == 512 and sum(len(row) == 512 for row in made.rows) == 3, "the long sentence has three windows"
+    assert max(map(len, made.rows)) == 512 and sum(len(row) == 512
+                                                   for row in made.rows) == 3, "the long sentence has three windows"
 
 
 def test_case_is_kept(tokenizer):
-    small, capital = (recipes.encode(FILE, [sentence(word)], tokenizer, "npukit", 512).rows[0] for word in ("oslo", "OSLO"))
+    small, capital = (recipes.encode(FILE, [sentence(word)], tokenizer, "npukit", 512).rows[0]
+                      for word in ("oslo", "OSLO"))
     assert small != capital and tokenizer.token_to_id("[UNK]") not in (*small, *capital)
 
 
@@ -99,7 +102,8 @@ def test_windows_cover_everything_and_cut_nothing(count, limit):
 
 
 @QUICK
-@given(st.lists(st.sampled_from(["a", "abc", "Osterhaven", "7:12.40", "."]), min_size=1, max_size=60), st.integers(3, 24))
+@given(st.lists(st.sampled_from(["a", "abc", "Osterhaven", "7:12.40", "."]), min_size=1, max_size=60),
+       st.integers(3, 24))
 def test_every_word_is_read_from_its_first_piece_with_the_most_around_it(words, longest):
     tokenizer = wordpiece.load(TINY)
     made = recipes.encode(FILE, [sentence(*words), sentence("a")], tokenizer, "npukit", longest)
@@ -126,7 +130,8 @@ def original(words, tokenizer):
 
 
 @QUICK
-@given(words=st.lists(st.one_of(WORDS, st.sampled_from(["the", "THE", "Oslo", "U.S.", "IN", "A", "1996"])), min_size=1, max_size=12))
+@given(words=st.lists(st.one_of(WORDS, st.sampled_from(["the", "THE", "Oslo", "U.S.", "IN", "A", "1996"])), min_size=1,
+                      max_size=12))
 def test_the_originals_ids(tokenizers, words):
     ours, theirs = tokenizers
     made = recipes.encode(FILE, [sentence(*words)], ours, "original", 512)
@@ -142,7 +147,8 @@ def test_what_the_originals_recipe_loses(tokenizer):
 
 
 def test_the_originals_recipe_has_no_answer_to_a_long_sentence(tokenizer):
-    with pytest.raises(BadSample, match=r"test\.txt:1: the sentence has 9 words; .* no answer to more than 8, and nothing is cut"):
+    with pytest.raises(BadSample,
+                       match=r"test\.txt:1: the sentence has 9 words; .* no answer to more than 8, and nothing is cut"):
         recipes.encode(FILE, [sentence(*"abcdefghi")], tokenizer, "original", 8)
 
 
@@ -178,7 +184,8 @@ def test_scores_are_seqevals(case):
     assert overall["precision"] == pytest.approx(precision_score(truth, answer, **strict))
     assert overall["recall"] == pytest.approx(recall_score(truth, answer, **strict))
     assert overall["f1"] == pytest.approx(f1_score(truth, answer, **strict))
-    assert overall["conlleval_f1"] == pytest.approx(f1_score(truth, answer, zero_division=0)), "seqeval's default is conlleval's way"
+    assert overall["conlleval_f1"] == pytest.approx(f1_score(truth, answer,
+                                                             zero_division=0)), "seqeval's default is conlleval's way"
     flat, answers = ([*itertools.chain(*tags)] for tags in case)
     assert overall["token_accuracy"] == pytest.approx(accuracy_score(flat, answers))
     assert overall["all_o_accuracy"] == pytest.approx(accuracy_score(flat, ["O"] * len(flat)))
@@ -198,7 +205,8 @@ def test_tags_are_read_from_their_places():
     assert decisions.shape == (3, 9) and sample.tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("array", [np.zeros((2, 3), int), np.zeros((0, 4), int), np.zeros(4, int), np.full((1, 4), 9), np.full((1, 4), -1)])
+@pytest.mark.parametrize("array", [np.zeros((2, 3), int), np.zeros((0, 4), int), np.zeros(4, int), np.full((1, 4), 9),
+                                   np.full((1, 4), -1)])
 def test_words_that_are_none(tmp_path, array):
     np.save(tmp_path / "words.npy", array)
     with pytest.raises(UserError, match=r"words\.npy does not hold words with a tag each"):

@@ -19,7 +19,8 @@ class Cpu:
 
     name, precision = f"TorchScript on the CPU, torch {torch.__version__}", "fp32"
 
-    def compile(self, module: torch.jit.ScriptModule, inputs: int, batch_size: int, seq_lens: Sequence[int]) -> torch.jit.ScriptModule:
+    def compile(self, module: torch.jit.ScriptModule, inputs: int, batch_size: int,
+                seq_lens: Sequence[int]) -> torch.jit.ScriptModule:
         """Return the module as it is: any shape will do."""
         return module
 
@@ -44,11 +45,14 @@ class Npu:
 
     def compile(self, module: torch.jit.ScriptModule, inputs: int, batch_size: int, seq_lens: Sequence[int]):
         """Return the module compiled for int64 [N, L] inputs of these lengths, gears where there are several."""
-        shapes = [[self.package.Input((batch_size, length), dtype=torch.int64) for _ in range(inputs)] for length in seq_lens]
+        shapes = [[self.package.Input((batch_size, length), dtype=torch.int64) for _ in range(inputs)]
+                  for length in seq_lens]
         try:
             compiled = self.package.compile(
-                module, inputs=shapes if len(shapes) > 1 else shapes[0], precision_policy=self.package.PrecisionPolicy.FP16,
-                truncate_long_and_double=True, require_full_compilation=False, allow_tensor_replace_int=True, torch_executed_ops=[],
+                module, inputs=shapes if len(shapes) > 1 else shapes[0],
+                precision_policy=self.package.PrecisionPolicy.FP16,
+                truncate_long_and_double=True, require_full_compilation=False, allow_tensor_replace_int=True,
+                torch_executed_ops=[],
                 soc_version=self.soc_version, optimization_level=0)
         except Exception as error:  # the package's own
             raise JobFailed(f"{self.name} does not compile the trace: {' '.join(str(error).split())[:300]}") from error

@@ -18,8 +18,10 @@ HALF_LOWEST = -65504.0  # of what half precision can hold
 NUMBER = r"-(?:\d[\d.]*(?:e\+?\d+)?|inf)"  # a negative one, as TorchScript writes it
 # On the way from the constant to the softmax: what moves, selects, scales and adds it.
 CARRIERS = {f"aten::{name}" for name in (
-    "where", "mul", "add", "sub", "rsub", "masked_fill", "full", "full_like", "scalar_tensor", "to", "expand", "expand_as", "unsqueeze",
-    "view", "reshape", "slice", "detach", "contiguous", "clone", "type_as", "max", "maximum", "_softmax")} | {"prim::NumToTensor"}
+    "where", "mul", "add", "sub", "rsub", "masked_fill", "full", "full_like", "scalar_tensor", "to", "expand",
+    "expand_as", "unsqueeze",
+    "view", "reshape", "slice", "detach", "contiguous", "clone", "type_as", "max", "maximum",
+    "_softmax")} | {"prim::NumToTensor"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def load(path: Path) -> torch.jit.ScriptModule:
         raise JobFailed(f"{path} is no TorchScript archive: {' '.join(str(error).split())[:200]}") from None
 
 
-def repack(before: zipfile.ZipFile, after: zipfile.ZipFile, entry: zipfile.ZipInfo, uses: list[Use], value: float) -> None:
+def repack(before: zipfile.ZipFile, after: zipfile.ZipFile, entry: zipfile.ZipInfo, uses: list[Use],
+           value: float) -> None:
     """Copy one entry, tensors piece by piece, with these constants replaced in its code."""
     plain = zipfile.ZipInfo(entry.filename)  # stored, as PyTorch stores its tensors
     if not uses:
@@ -120,7 +123,8 @@ def repack(before: zipfile.ZipFile, after: zipfile.ZipFile, entry: zipfile.ZipIn
 def replaced(line: str, use: Use, value: float) -> str:
     """Return a line of code with another number in place of the constant; raise JobFailed where it does not hold just one."""
     spelled = r"CONSTANTS\.c\d+" if use.is_tensor else NUMBER
-    found = [match for match in re.finditer(rf"(?<=[ (,]){spelled}(?=[,)])", line) if use.is_tensor or float(match[0]) == use.value]
+    found = [match for match in re.finditer(rf"(?<=[ (,]){spelled}(?=[,)])", line) if use.is_tensor
+             or float(match[0]) == use.value]
     if len(found) != 1:
         raise JobFailed(f"{use.file}:{use.line} is to hold the constant {use.value:g} once, found {len(found)}: {line.strip()}")
     return f"{line[:found[0].start()]}{float(value)!r}{line[found[0].end():]}"

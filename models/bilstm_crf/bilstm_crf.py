@@ -35,7 +35,8 @@ class Crf(nn.Module):
             scores = torch.logsumexp(scores[:, None, :] + self.transitions, dim=2) + step
         everything = torch.logsumexp(scores + self.transitions[STOP], dim=1)
         bounded = nn.functional.pad(nn.functional.pad(tags, (1, 0), value=START), (0, 1), value=STOP)
-        path = features.gather(2, tags[..., None]).sum((1, 2)) + self.transitions[bounded[:, 1:], bounded[:, :-1]].sum(1)
+        path = features.gather(2, tags[..., None]).sum((1, 2)) + self.transitions[bounded[:, 1:],
+                                                                                  bounded[:, :-1]].sum(1)
         return (everything - path).mean()
 
 

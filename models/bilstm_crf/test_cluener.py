@@ -68,7 +68,8 @@ MALFORMED = {  # a line: what its answer says
     labelled("ab", {"name": {"ab": [[0, 2]]}}): "span [0, 2] of name leaves the text",
     labelled("ab", {"name": {"b": [[-1, -1]]}}): "span [-1, -1] of name leaves the text",
     labelled("ab", {"name": {"": [[1, 0]]}}): "span [1, 0] of name leaves the text",
-    labelled("ab", {"name": {"a": [[0, 1]]}}): "span [0, 1] of name is 'ab', its label says 'a'",  # an end that is exclusive
+    labelled("ab",
+             {"name": {"a": [[0, 1]]}}): "span [0, 1] of name is 'ab', its label says 'a'",  # an end that is exclusive
     labelled("ab", {"name": {"ba": [[0, 1]]}}): "span [0, 1] of name is 'ab', its label says 'ba'",
     '{"text": "a", "label": {"name": {"\\ud800\\u001b": [[0, 0]]}}}': r"its label says '\ud800\x1b'",
     labelled("abc", {"name": {"ab": [[0, 1]]}, "book": {"bc": [[1, 2]]}}): "span [1, 2] of book overlaps another",
@@ -118,7 +119,8 @@ def test_skipping_counts_and_lists_every_bad_line(corpus):
 
 
 @SHARED_FOLDER
-@given(st.lists(st.binary(max_size=60) | st.sampled_from([line.encode() for line in MALFORMED if len(line) < 200]), max_size=5))
+@given(st.lists(st.binary(max_size=60) | st.sampled_from([line.encode() for line in MALFORMED if len(line) < 200]),
+                max_size=5))
 def test_no_bytes_ever_end_in_a_traceback(corpus, lines):
     path = corpus(*lines)
     skipped = []
@@ -260,7 +262,8 @@ def test_entities_by_hand_as_the_original_counts(short):
     assert entities_as_the_original_counts(tags) == as_the_original_counts(tags) == COUNTED[short]
 
 
-@given(st.lists(st.sampled_from([*cluener.TAGS[:3], *cluener.TAGS[11:14], *cluener.TAGS[21:23], "<STOP>"]), max_size=15))
+@given(st.lists(st.sampled_from([*cluener.TAGS[:3], *cluener.TAGS[11:14], *cluener.TAGS[21:23], "<STOP>"]),
+                max_size=15))
 def test_entities_of_any_tags_are_the_originals(tags):
     assert entities_as_the_original_counts(tags) == as_the_original_counts(tags)
 

@@ -92,7 +92,8 @@ def mask_of(lengths, longest):
 def test_decoding_equals_pytorch_crf(case):
     features, lengths, transitions = case
     theirs = torch_crf(transitions).decode(torch.from_numpy(features[..., REAL]), mask_of(lengths, features.shape[1]))
-    assert [path.tolist() for path in viterbi(features, lengths, transitions)] == [[REAL[t] for t in path] for path in theirs]
+    assert [path.tolist() for path in viterbi(features, lengths, transitions)] == [[REAL[t] for t in path]
+                                                                                   for path in theirs]
 
 
 def decode_in_pytorch(features, transitions):
@@ -194,9 +195,11 @@ def test_features_depend_on_the_sentence_alone(lengths, more, seed):
     longer = net(torch.nn.functional.pad(ids, (0, more)), torch.nn.functional.pad(mask, (0, more)))
     assert torch.allclose(longer[:, :max(lengths)][mask.bool()], inside(together, mask), atol=1e-6)
     order = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(seed % 1000))
-    assert torch.allclose(inside(net(ids[order], mask[order]), mask[order]), together[order][mask[order].bool()], atol=1e-6)
+    assert torch.allclose(inside(net(ids[order], mask[order]), mask[order]), together[order][mask[order].bool()],
+                          atol=1e-6)
     for sentence, length, features in zip(ids, lengths, together):
-        assert torch.allclose(net(sentence[None, :length])[0], features[:length], atol=1e-6), "alone, and without any mask"
+        assert torch.allclose(net(sentence[None, :length])[0], features[:length],
+                              atol=1e-6), "alone, and without any mask"
 
 
 @RELAXED
@@ -255,7 +258,8 @@ def test_the_graph_is_the_network(graph, lengths):
 def test_the_graph_is_what_atc_takes(graph):
     model = onnx.load(graph[1])
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 13)]
-    assert [node.name for node in model.graph.input] == ["ids", "mask"] and [o.name for o in model.graph.output] == ["features"]
+    assert [node.name
+            for node in model.graph.input] == ["ids", "mask"] and [o.name for o in model.graph.output] == ["features"]
     assert not {node.op_type for node in model.graph.node} & {"Loop", "Scan", "If"}
     batch, length = model.graph.input[0].type.tensor_type.shape.dim
     assert (batch.dim_param, length.dim_value) == ("bs", 12)
@@ -301,7 +305,8 @@ def test_checkpoints_are_read(tmp_path, state, name):
 
 def test_half_precision_weights_are_read_in_full(tmp_path, state):
     save_file({name: value.half() for name, value in state.items()}, tmp_path / "a.safetensors")
-    assert all(value.dtype == torch.float32 for value in pth2onnx.load(tmp_path / "a.safetensors").state_dict().values())
+    assert all(value.dtype == torch.float32
+               for value in pth2onnx.load(tmp_path / "a.safetensors").state_dict().values())
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -310,11 +315,13 @@ def test_half_precision_weights_are_read_in_full(tmp_path, state):
     (without("classifier.weight"), "has no classifier.weight"),
     (without("crf.transitions"), 'does not fit the network: .*Missing key.*"crf.transitions"'),
     (replaced("more", torch.zeros(1)), 'does not fit the network: .*Unexpected key.*"more"'),
-    (replaced("classifier.weight", torch.zeros(31, 12)), "does not fit the network: .*size mismatch for classifier.weight"),
+    (replaced("classifier.weight", torch.zeros(31, 12)),
+     "does not fit the network: .*size mismatch for classifier.weight"),
     (replaced("crf.transitions", torch.zeros(31, 31)), "does not fit the network: .*size mismatch for crf.transitions"),
     (replaced("embedding.weight", torch.zeros(8)), "does not fit the network"),
     (replaced("classifier.weight", torch.zeros(33)), "does not fit the network"),
-    (replaced("bilstm.weight_hh_l0", torch.zeros(1, 1)), "does not fit the network: .*size mismatch for bilstm.weight_hh_l0"),
+    (replaced("bilstm.weight_hh_l0", torch.zeros(1, 1)),
+     "does not fit the network: .*size mismatch for bilstm.weight_hh_l0"),
     (lambda state: {}, "has no embedding.weight; it holds nothing")])
 def test_a_checkpoint_that_does_not_fit(tmp_path, state, name, change, reason):
     KINDS[name](change(state), tmp_path / name)
@@ -368,7 +375,8 @@ def write_half(path, state):
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("write", [write_code, write_pickle, write_text, write_nothing, write_list, write_numbers, write_none,
+@pytest.mark.parametrize("write",
+                         [write_code, write_pickle, write_text, write_nothing, write_list, write_numbers, write_none,
                                    write_bare, write_half], ids=lambda write: write.__name__)
 def test_what_is_no_checkpoint_is_refused_unopened(tmp_path, monkeypatch, state, name, write):
     monkeypatch.chdir(tmp_path)
@@ -380,7 +388,8 @@ def test_what_is_no_checkpoint_is_refused_unopened(tmp_path, monkeypatch, state,
 
 @pytest.mark.parametrize("place", ["nowhere.bin", ""])
 def test_a_missing_checkpoint(tmp_path, place):
-    with pytest.raises(UserError, match=r"is not there; expected weights\.safetensors or the original's best-model\.bin"):
+    with pytest.raises(UserError,
+                       match=r"is not there; expected weights\.safetensors or the original's best-model\.bin"):
         pth2onnx.load(tmp_path / place)
 
 
@@ -397,7 +406,8 @@ def test_the_paths_that_exhaustive_search_scores_are_all_paths():
     rng = np.random.default_rng(0)
     features, transitions = rng.standard_normal((2, T)), random_transitions(rng).astype(np.float64)
     best = max(itertools.product(REAL, REAL), key=lambda p: (
-        transitions[p[0], START] + features[0, p[0]] + transitions[p[1], p[0]] + features[1, p[1]] + transitions[STOP, p[1]]))
+        transitions[p[0], START] + features[0, p[0]] + transitions[p[1], p[0]] + features[1, p[1]]
+        + transitions[STOP, p[1]]))
     assert exhaustive(features, transitions) == list(best)
 
 

@@ -129,7 +129,8 @@ def test_what_is_shipped_fits_together(undisturbed):
     folder, _ = undisturbed
     weights, vocabulary = load_file(folder / "weights.safetensors"), Vocabulary.load(folder / "vocab.txt")
     assert {value.dtype for value in weights.values()} == {torch.float16}
-    assert weights["embedding.weight"].shape == (len(vocabulary), 128) and weights["classifier.weight"].shape == (33, 768)
+    assert weights["embedding.weight"].shape == (len(vocabulary), 128) and weights["classifier.weight"].shape == (33,
+                                                                                                                  768)
     assert sorted(path.name for path in folder.iterdir()) == ["card.json", "vocab.txt", "weights.safetensors"]
 
 

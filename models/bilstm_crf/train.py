@@ -51,7 +51,8 @@ def main() -> None:
     training = Training(net, torch.optim.Adam(net.parameters(), lr=LEARNING_RATE), AVERAGE, GRADIENT_NORM, recipe)
     mentions = mentions_of(train)
     training.run(args.output / "last.pt",
-                 lambda chance: batches_of([swap_mentions(s, mentions, chance) for s in train], args.batch_size, chance),
+                 lambda chance: batches_of([swap_mentions(s, mentions, chance) for s in train], args.batch_size,
+                                           chance),
                  lambda batch: loss_of(net, batch, vocabulary),
                  lambda average: {"dev_f1": round(evaluate(average, dev, vocabulary)["strict_f1"], 4)})
     release(args, training, vocabulary, skipped)

@@ -31,8 +31,10 @@ class CharacterEncoder(nn.Module):
         self.convolutions = nn.ModuleList(convolution(weights[f"CNN/W_cnn_{i}"], weights[f"CNN/b_cnn_{i}"])
                                           for i in range(len(cnn["filters"])))
         # Both halves of a highway layer are one product: what is new, and how much of it is taken.
-        halves = [[[f"CNN_high_{k}/{kind}_{half}" for half in ("transform", "carry")] for kind in "Wb"] for k in range(cnn["n_highway"])]
-        self.highways = nn.ModuleList(linear(*(np.concatenate([weights[name] for name in pair], -1) for pair in layer)) for layer in halves)
+        halves = [[[f"CNN_high_{k}/{kind}_{half}" for half in ("transform", "carry")] for kind in "Wb"]
+                  for k in range(cnn["n_highway"])]
+        self.highways = nn.ModuleList(linear(*(np.concatenate([weights[name] for name in pair], -1) for pair in layer))
+                                      for layer in halves)
         self.projection = linear(weights["CNN_proj/W_proj"], weights["CNN_proj/b_proj"])
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,8 @@ def shapes(options: dict) -> Shapes:
     cnn, lstm = options["char_cnn"], options["lstm"]
     dim, filters = cnn["embedding"]["dim"], cnn["filters"]
     features, width, cells = sum(count for _, count in filters), lstm["projection_dim"], lstm["dim"]
-    found = {"char_embed": (cnn["n_characters"] - 1, dim), "CNN_proj/W_proj": (features, width), "CNN_proj/b_proj": (width,)}
+    found = {"char_embed": (cnn["n_characters"] - 1, dim), "CNN_proj/W_proj": (features, width),
+             "CNN_proj/b_proj": (width,)}
     for i, (size, count) in enumerate(filters):
         found |= {f"CNN/W_cnn_{i}": (1, size, dim, count), f"CNN/b_cnn_{i}": (count,)}
     for k in range(cnn["n_highway"]):
@@ -90,7 +91,8 @@ def data_set(path: Path, file: h5py.File, name: str, shape: tuple[int, ...]) -> 
 INPUT_GAIN, OUTPUT_GAIN, PROJECTION_GAIN = 1.5, 0.4, 3.0
 
 
-def random_weights(options: dict, seed: int, encode: Callable[[dict[str, np.ndarray]], np.ndarray]) -> dict[str, np.ndarray]:
+def random_weights(options: dict, seed: int, encode: Callable[[dict[str, np.ndarray]], np.ndarray]) -> dict[str,
+                                                                                                            np.ndarray]:
     """Return seeded random weights for options, whose words' vectors are centred and of standard deviation 1.
 
     encode  weights -> the vectors of a fair sample of words, float32 [M, P]; they are centred and scaled on these
@@ -100,7 +102,8 @@ def random_weights(options: dict, seed: int, encode: Callable[[dict[str, np.ndar
     weights = {}
     for name, shape in shapes(options).items():
         fan_in = int(np.prod(shape[:-1]))
-        weights[name] = rng.standard_normal(shape, dtype=np.float32) * np.float32(1 / np.sqrt(fan_in) if len(shape) > 1 else 0.1)
+        weights[name] = rng.standard_normal(shape, dtype=np.float32) * np.float32(1 / np.sqrt(fan_in) if len(shape) > 1
+                                                                                  else 0.1)
         if name == "char_embed":
             weights[name] *= np.sqrt(fan_in, dtype=np.float32)
         if name.endswith("W_0"):

@@ -70,7 +70,8 @@ def export(args: argparse.Namespace) -> None:
     """Write --output_file: input int32 [1, word_len, 50] -> output float32 [1, word_len, 1024], opset 11."""
     dummy = torch.randint(1, 10, (1, args.word_len, 50), dtype=torch.int32)
     with ChunkAsSplit() as mode:
-        torch.onnx.export(Representation(load(args)), (dummy,), args.output_file, input_names=["input"], output_names=["output"],
+        torch.onnx.export(Representation(load(args)), (dummy,), args.output_file, input_names=["input"],
+                          output_names=["output"],
                           opset_version=11, dynamo=False)
     if not mode.replaced:
         raise SystemExit("this allennlp calls no torch.chunk; what the original replaces is not there")
@@ -109,7 +110,8 @@ def measure(args: argparse.Namespace) -> None:
     order, seconds = np.argsort(lengths, kind="stable"), {}
     for size in map(int, args.batch_sizes.split(",")):
         batches = [order[begin:begin + size] for begin in range(0, len(order), size)]
-        padded = [torch.nn.utils.rnn.pad_sequence([torch.from_numpy(sentences[row]) for row in rows], batch_first=True) for rows in batches]
+        padded = [torch.nn.utils.rnn.pad_sequence([torch.from_numpy(sentences[row]) for row in rows], batch_first=True)
+                  for rows in batches]
         elmo(padded[0])
         began, found = time.perf_counter(), []
         for batch in padded:

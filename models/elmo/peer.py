@@ -46,9 +46,11 @@ def allennlp(oracle: Path, export: Path, sentences: vectors.Sentences) -> tuple[
     """Return the seconds of allennlp's fastest batch size, and every word's vector, on the weights of a run's export."""
     with tempfile.TemporaryDirectory() as folder:
         np.savez(Path(folder, "ids.npz"), ids=sentences.ids, lengths=sentences.lengths)
-        flags = ["--batch_sizes", SIZES, "--option_file", export / "options.json", "--weight_file", export / "weights.hdf5",
+        flags = ["--batch_sizes", SIZES, "--option_file", export / "options.json", "--weight_file",
+                 export / "weights.hdf5",
                  "--input_file", "ids.npz", "--output_file", "vectors.npy"]
-        printed = compare.call([oracle.absolute(), Path(__file__).with_name("oracle.py").absolute(), "time", *flags], Path(folder))
+        printed = compare.call([oracle.absolute(), Path(__file__).with_name("oracle.py").absolute(), "time", *flags],
+                               Path(folder))
         return min(json.loads(printed).values()), load(Path(folder, "vectors.npy"))
 
 

@@ -39,7 +39,8 @@ def main() -> None:
     sentences = vectors.read(args.inputs) if args.inputs else None
     seq_lens = sentences.seq_lens if sentences else args.word_len
     described = bilm_files.read_options(args.option_file)
-    weights = random(described, args.seed) if args.random_weights else bilm_files.read_weights(args.weight_file, described)
+    weights = random(described, args.seed) if args.random_weights else bilm_files.read_weights(args.weight_file,
+                                                                                               described)
     if args.random_weights:
         args.weight_file = bilm_files.write(args.output_file.parent, described, weights)
     net = bilm.BiLm(described, weights).eval()
@@ -49,7 +50,8 @@ def main() -> None:
         args.output_file.unlink(missing_ok=True)
         args.output_file.symlink_to(vectors.graph_file(args.output_file, seq_lens[-1], seq_lens).name)
     if sentences:
-        ledger.write_weights(args.output_file.parent, args.kind, args.weight_file, sum(array.size for array in weights.values()))
+        ledger.write_weights(args.output_file.parent, args.kind, args.weight_file,
+                             sum(array.size for array in weights.values()))
         prove(net, sentences, args.output_file)
 
 
@@ -64,8 +66,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1234)
     parser.add_argument("--kind", default="own", help="what the weights are called in the report")
     parser.add_argument("--inputs", type=Path, help="preprocess.py's --bin_path, to simplify for and to prove on")
-    parser.add_argument("--recipe", choices=["exact", "original"], default="exact", help="original: allennlp's own Elmo")
-    parser.add_argument("--oracle", type=Path, help="with --recipe original: the Python that has allennlp, `make -C models/elmo oracle`")
+    parser.add_argument("--recipe", choices=["exact", "original"], default="exact",
+                        help="original: allennlp's own Elmo")
+    parser.add_argument("--oracle", type=Path,
+                        help="with --recipe original: the Python that has allennlp, `make -C models/elmo oracle`")
     args = parser.parse_args()
     if args.word_len[0] < 1:
         raise UserError(f"--word_len is {args.word_len[0]}, expected 1 or more")
@@ -78,10 +82,12 @@ def random(described: dict, seed: int) -> bilm.Weights:
     words = ["".join(map(chr, rng.integers(97, 123, rng.integers(1, 13)))) for _ in range(PSEUDO_WORDS)]
     ids = torch.from_numpy(batch_to_ids([words])[0])
     with torch.no_grad():
-        return bilm_files.random_weights(described, seed, lambda weights: bilm.CharacterEncoder(described, weights)(ids).numpy())
+        return bilm_files.random_weights(described, seed,
+                                         lambda weights: bilm.CharacterEncoder(described, weights)(ids).numpy())
 
 
-def write_graph(args: argparse.Namespace, net: bilm.BiLm, length: int, path: Path, sentences: vectors.Sentences | None) -> None:
+def write_graph(args: argparse.Namespace, net: bilm.BiLm, length: int, path: Path,
+                sentences: vectors.Sentences | None) -> None:
     """Export one length, by the recipe that is asked for; with sentences, simplify it, proved on some of them."""
     with tempfile.TemporaryDirectory(dir=args.output_file.parent) as folder:
         raw = Path(folder, "raw.onnx") if sentences else path
@@ -98,7 +104,8 @@ def export(net: bilm.BiLm, length: int, path: Path) -> None:
     """Write the network for sentences of so many words, the batch size left open."""
     dummy = torch.from_numpy(batch_to_ids([["word"] * length, ["word"]]))
     with files.aside(path) as new, torch.no_grad():
-        torch.onnx.export(net, (dummy,), new, input_names=["input"], output_names=["output"], opset_version=OPSET, dynamo=False,
+        torch.onnx.export(net, (dummy,), new, input_names=["input"], output_names=["output"], opset_version=OPSET,
+                          dynamo=False,
                           dynamic_axes={"input": {0: "N"}, "output": {0: "N"}})
 
 
@@ -107,7 +114,8 @@ def export_original(args: argparse.Namespace, length: int, path: Path) -> None:
     if not args.oracle or not args.oracle.is_file():
         raise UserError(f"--recipe original exports allennlp's own Elmo, and --oracle is {args.oracle}; "
                         "`make -C models/elmo oracle` builds it")
-    line = [args.oracle, Path(__file__).with_name("oracle.py"), "export", "--option_file", args.option_file, "--weight_file",
+    line = [args.oracle, Path(__file__).with_name("oracle.py"), "export", "--option_file", args.option_file,
+            "--weight_file",
             args.weight_file, "--word_len", str(length), "--output_file", path]
     done = subprocess.run(line, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
     if done.returncode:
@@ -126,7 +134,8 @@ def prove(net: bilm.BiLm, sentences: vectors.Sentences, path: Path) -> None:
     if sentences.filling:
         exact = sentences.exact().vectors(in_torch)
         distance = fidelity.compare(reference, exact, task.decisions(exact)[1], "exact ELMo", classes=False)
-        lines, recipe = files.read_json(path.with_name("ledger.json")), {"stage": "recipe", "metrics": vectors.cosines(reference, exact)}
+        lines, recipe = files.read_json(path.with_name("ledger.json")), {"stage": "recipe",
+                                                                         "metrics": vectors.cosines(reference, exact)}
         files.write_json(path.with_name("ledger.json"), [*lines, {**recipe, "fidelity": distance}])
         print(f"the original's filling: cosine with the exact answer {distance['cosine_mean']:.4f} in the mean, "
               f"{distance['cosine_min']:.4f} at worst; largest difference {distance['max_abs']:.3f}")

@@ -33,7 +33,8 @@ OPTIONS = json.loads((TINY / "options.json").read_text())
 torch.set_num_threads(1)  # nothing here is large
 
 LONG = "ab" * 40  # more bytes than a word has characters
-ODD = ["", "<S>", "</S>", LONG, "é" * 30, "a" + "語" * 17, "\U0001F600", "e\u0301", "a\u00a0b", "\ud800", "\x00", "x" * 48, "x" * 49]
+ODD = ["", "<S>", "</S>", LONG, "é" * 30, "a" + "語" * 17, "\U0001F600", "e\u0301", "a\u00a0b", "\ud800", "\x00",
+       "x" * 48, "x" * 49]
 
 
 def variant(**changes):
@@ -83,8 +84,10 @@ def oracle(folder, *flags):
     if not python.exists():
         message = f"allennlp's Python is not at {ORACLE}; `make -C models/elmo oracle` builds it (NPUKIT_ORACLE names another place)"
         pytest.fail(message) if os.environ.get("NPUKIT_REQUIRE_ALL") else pytest.skip(message)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")} | {"OMP_NUM_THREADS": "2"}
-    done = subprocess.run([python, HERE / "oracle.py", *map(str, flags)], cwd=folder, capture_output=True, text=True, env=environment)
+    environment = {key: value
+                   for key, value in os.environ.items() if not key.startswith("PYTHON")} | {"OMP_NUM_THREADS": "2"}
+    done = subprocess.run([python, HERE / "oracle.py", *map(str, flags)], cwd=folder, capture_output=True, text=True,
+                          env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -118,7 +121,8 @@ def test_vectors_and_layers_are_allennlps(name, tmp_path):
     bilm_files.write(tmp_path, options, PTH2ONNX.random(options, 3))
     ids = [characters.batch_to_ids(batch) for batch in (batches() if name == "tiny" else batches()[-4:-2])]
     np.savez(tmp_path / "ids.npz", *ids)
-    oracle(tmp_path, "answers", "--option_file", "options.json", "--weight_file", "weights.hdf5", "--input_file", "ids.npz",
+    oracle(tmp_path, "answers", "--option_file", "options.json", "--weight_file", "weights.hdf5", "--input_file",
+           "ids.npz",
            "--output_file", "answers.npz")
     theirs = arrays(tmp_path / "answers.npz")
     assert len(theirs) == 2 * len(ids)
@@ -148,7 +152,8 @@ def test_allennlps_own_graph_is_the_original_recipe(net, tmp_path):
 
 # --- Without it ------------------------------------------------------------------------------------------------------
 
-SENTENCES = st.lists(st.lists(st.sampled_from(["the", "sun", "rose", LONG, "é", "."]), min_size=1, max_size=6), min_size=1, max_size=5)
+SENTENCES = st.lists(st.lists(st.sampled_from(["the", "sun", "rose", LONG, "é", "."]), min_size=1, max_size=6),
+                     min_size=1, max_size=5)
 
 
 @settings(deadline=None, max_examples=25)
@@ -157,7 +162,8 @@ def test_a_vector_depends_on_its_sentence_alone(net, sentences, wider, random):
     """Whatever stands beside a sentence, in whichever order, and however much room there is behind it."""
     alone = [net(torch.from_numpy(characters.batch_to_ids([s])))[0] for s in sentences]
     order = random.sample(range(len(sentences)), len(sentences))
-    together = net(torch.from_numpy(characters.batch_to_ids([sentences[i] for i in order], max(map(len, sentences)) + wider)))
+    together = net(torch.from_numpy(characters.batch_to_ids([sentences[i] for i in order],
+                                                            max(map(len, sentences)) + wider)))
     for row, number in zip(together, order):
         length = len(sentences[number])
         assert (row[:length] - alone[number]).abs().max() <= 1e-5
@@ -177,7 +183,8 @@ def test_random_weights_reach_their_clips_and_keep_words_apart(net, monkeypatch)
     clip = bilm.clipped
 
     def spy(x, limit):
-        reached["cell" if x.shape[-1] == OPTIONS["lstm"]["dim"] else "output"].append((x.abs() >= limit).float().mean().item())
+        reached["cell" if x.shape[-1] == OPTIONS["lstm"]["dim"]
+                else "output"].append((x.abs() >= limit).float().mean().item())
         return clip(x, limit)
     monkeypatch.setattr(bilm, "clipped", spy)
     lines = (TINY / "news.en.heldout-00000-of-00050").read_text().splitlines()
@@ -207,8 +214,10 @@ def no_boundaries(net):
     return {"step": lambda self, gates, cell: step(self, gates, torch.zeros_like(cell) if len(cell) == 1 else cell)}
 
 
-@pytest.mark.parametrize("fault, precision", [(no_mask, "fp32"), (no_boundaries, "fp32"), (no_clip, "fp32"), (no_mask, "fp16"),
-                                              (no_boundaries, "fp16")], ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize("fault, precision",
+                         [(no_mask, "fp32"), (no_boundaries, "fp32"), (no_clip, "fp32"), (no_mask, "fp16"),
+                                              (no_boundaries, "fp16")],
+                         ids=lambda value: getattr(value, "__name__", value))
 def test_the_gates_see_a_planted_fault(net, monkeypatch, fault, precision):
     lines = (TINY / "news.en.heldout-00000-of-00050").read_text().splitlines()
     ids = torch.from_numpy(characters.batch_to_ids([line.split() for line in lines]))
@@ -216,7 +225,8 @@ def test_the_gates_see_a_planted_fault(net, monkeypatch, fault, precision):
     right = net(ids)[inside].numpy()
     for name, broken in fault(net).items():
         monkeypatch.setattr(bilm if name == "clipped" else bilm.Lstm, name, broken)
-    closeness = fidelity.compare(net(ids)[inside].numpy(), right, inside.nonzero()[:, 0].numpy(), "PyTorch", classes=False)
+    closeness = fidelity.compare(net(ids)[inside].numpy(), right, inside.nonzero()[:, 0].numpy(), "PyTorch",
+                                 classes=False)
     assert [gate["name"] for gate in fidelity.gates(closeness, precision) if not gate["passes"]]
 
 
@@ -282,9 +292,11 @@ def not_finite(file):
 
 
 @pytest.mark.parametrize("damage, said", [
-    (lost, "no data set CNN/W_cnn_1"), (a_group, "no data set CNN/W_cnn_1"), (of_whole_numbers, r"b_proj is int64\[16\]"),
+    (lost, "no data set CNN/W_cnn_1"), (a_group, "no data set CNN/W_cnn_1"),
+    (of_whole_numbers, r"b_proj is int64\[16\]"),
     (misshapen, r"char_embed is float32\[260, 8\], the options ask for float\[261, 8\]"),
-    (not_finite, "Cell0/LSTMCell/B holds values that are not finite")], ids=lambda value: getattr(value, "__name__", ""))
+    (not_finite, "Cell0/LSTMCell/B holds values that are not finite")],
+                         ids=lambda value: getattr(value, "__name__", ""))
 def test_a_damaged_weights_file_is_named(tmp_path, damage, said):
     path = bilm_files.write(tmp_path, OPTIONS, PTH2ONNX.random(OPTIONS, 3))
     with h5py.File(path, "a") as file:
@@ -307,11 +319,15 @@ def test_a_file_that_is_no_hdf5_is_named(tmp_path, content):
 
 
 @pytest.mark.parametrize("text, said", [
-    ("{", "holds no options"), ("[]", "holds no options"), ('{"lstm": {}}', "has no char_cnn"), ('{"lstm": 3, "char_cnn": {}}', "has no"),
-    (json.dumps(variant(dim=0)), "does not fit: it has sizes"), (json.dumps(variant(n_layers="2")), "does not fit: it has sizes"),
-    (json.dumps(variant(activation="gelu")), "expected relu or tanh"), (json.dumps(variant(n_characters=261)), "261 characters, "),
+    ("{", "holds no options"), ("[]", "holds no options"), ('{"lstm": {}}', "has no char_cnn"),
+    ('{"lstm": 3, "char_cnn": {}}', "has no"),
+    (json.dumps(variant(dim=0)), "does not fit: it has sizes"),
+    (json.dumps(variant(n_layers="2")), "does not fit: it has sizes"),
+    (json.dumps(variant(activation="gelu")), "expected relu or tanh"),
+    (json.dumps(variant(n_characters=261)), "261 characters, "),
     (json.dumps(variant(max_characters_per_token=40)), "40 characters a word, expected 50"),
-    (json.dumps(variant(cell_clip=-1)), "clips"), (json.dumps(variant(use_skip_connections=False)), "no skip connections"),
+    (json.dumps(variant(cell_clip=-1)), "clips"),
+    (json.dumps(variant(use_skip_connections=False)), "no skip connections"),
     (json.dumps(variant(filters=[[51, 3]])), "51 characters wide")])
 def test_options_that_do_not_fit_are_named(tmp_path, text, said):
     (tmp_path / "options.json").write_text(text)
@@ -326,7 +342,8 @@ def test_missing_files_are_named(tmp_path):
         bilm_files.read_weights(tmp_path / "weights.hdf5", OPTIONS)
 
 
-ORIGINAL = {"lstm": {"use_skip_connections": True, "projection_dim": 512, "cell_clip": 3, "proj_clip": 3, "dim": 4096, "n_layers": 2},
+ORIGINAL = {"lstm": {"use_skip_connections": True, "projection_dim": 512, "cell_clip": 3, "proj_clip": 3, "dim": 4096,
+                     "n_layers": 2},
             "char_cnn": {"activation": "relu", "n_highway": 2, "embedding": {"dim": 16}, "n_characters": 262,
                          "max_characters_per_token": 50,
                          "filters": [[1, 32], [2, 32], [3, 64], [4, 128], [5, 256], [6, 512], [7, 1024]]}}
@@ -334,5 +351,6 @@ ORIGINAL = {"lstm": {"use_skip_connections": True, "projection_dim": 512, "cell_
 
 def test_the_original_s_speed_stands_beside_its_own_size_alone():
     small = ORIGINAL | {"lstm": ORIGINAL["lstm"] | {"n_layers": 1}}
-    counts = [sum(int(np.prod(shape)) for shape in bilm_files.shapes(options).values()) for options in (ORIGINAL, small, OPTIONS)]
+    counts = [sum(int(np.prod(shape)) for shape in bilm_files.shapes(options).values())
+              for options in (ORIGINAL, small, OPTIONS)]
     assert [sizes.stands_beside(HERE, count) for count in counts] == [True, False, False]

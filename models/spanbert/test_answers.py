@@ -35,7 +35,8 @@ def corpus(longest=512, stride=128):
 
 def plain_spans(window, start, end, n_best, longest):
     """Yield (sum, start, end, first, last) of a window's spans in the order in which they are tried."""
-    firsts, lasts = (sorted(range(len(window.ids)), key=lambda place: -scores[place])[:n_best] for scores in (start, end))
+    firsts, lasts = (sorted(range(len(window.ids)), key=lambda place: -scores[place])[:n_best]
+                     for scores in (start, end))
     stop = window.first + len(window.best)
     for first, last in itertools.product(firsts, lasts):
         if window.first <= first <= last < stop and window.best[first - window.first] and last - first < longest:
@@ -47,7 +48,8 @@ def plain_text(corpus, paragraph, window, first, last):
     word_of = corpus.word_of[paragraph][window.start:]
     words = corpus.words[paragraph][word_of[first - window.first]:word_of[last - window.first] + 1]
     text = " ".join(words)
-    wanted = " ".join(corpus.vocabulary.piece[n] for n in window.ids[first:last + 1]).replace(" ##", "").replace("##", "")
+    wanted = " ".join(corpus.vocabulary.piece[n]
+                      for n in window.ids[first:last + 1]).replace(" ##", "").replace("##", "")
     parts = " ".join(plain_parts(text, corpus.recipe.do_lower_case))
     letters, places = ([(n, letter) for n, letter in enumerate(t) if letter != " "] for t in (parts, text))
     at = parts.find(wanted)
@@ -69,7 +71,8 @@ def plain_predict(corpus, logits, n_best=20, longest=30):
         texts = texts or {"empty": (0.0, 0.0)}
         scores = [start + end for start, end in texts.values()]
         weights = [math.exp(score - max(scores)) for score in scores]
-        best[question.id] = [(text, weight / sum(weights), *logit) for (text, logit), weight in zip(texts.items(), weights)]
+        best[question.id] = [(text, weight / sum(weights), *logit)
+                             for (text, logit), weight in zip(texts.items(), weights)]
     return best
 
 
@@ -77,7 +80,8 @@ def compare(corpus, logits, **flags):
     found, plain = answers.predict(corpus, logits, **flags), plain_predict(corpus, logits, **flags)
     assert list(found) == list(plain)
     for name, entries in plain.items():
-        assert [(e["text"], e["start_logit"], e["end_logit"]) for e in found[name]] == [(t, s, e) for t, _, s, e in entries]
+        assert [(e["text"], e["start_logit"], e["end_logit"]) for e in found[name]] == [(t, s, e)
+                                                                                        for t, _, s, e in entries]
         assert [e["probability"] for e in found[name]] == pytest.approx([p for _, p, _, _ in entries])
 
 
@@ -88,7 +92,8 @@ def random_logits(corpus, seed, levels=None):
 
 
 @pytest.mark.parametrize("seed, levels, flags", [
-    (1, None, {}), (2, None, {"n_best": 5, "longest": 4}), (3, 1, {}), (4, 0.2, {"n_best": 3}), (5, None, {"n_best": 1, "longest": 1}),
+    (1, None, {}), (2, None, {"n_best": 5, "longest": 4}), (3, 1, {}), (4, 0.2, {"n_best": 3}),
+    (5, None, {"n_best": 1, "longest": 1}),
     (6, 0.1, {"n_best": 600})])
 def test_answers_are_the_plain_ones(seed, levels, flags):
     for lengths in ((512, 128), (90, 16)):
@@ -97,7 +102,8 @@ def test_answers_are_the_plain_ones(seed, levels, flags):
 
 
 def test_answers_of_the_released_corpus_are_the_plain_ones():
-    some = Corpus(Recipe(need("squad/dev-v1.1.json"), need("tokenizers/bert-base-cased/vocab.txt").parent, 256, 64, questions=80))
+    some = Corpus(Recipe(need("squad/dev-v1.1.json"), need("tokenizers/bert-base-cased/vocab.txt").parent, 256, 64,
+                         questions=80))
     assert len(some.windows) > 85
     compare(some, random_logits(some, 7))
 
@@ -111,7 +117,8 @@ def windows_and_logits(draw):
     query, count = draw(st.integers(1, 4)), draw(st.integers(1, 12))
     best = np.array(draw(st.lists(st.booleans(), min_size=count, max_size=count)))
     window = Window(0, list(range(query + 3 + count)), query + 2, 0, best)
-    return window, draw(arrays.arrays(np.float32, (len(window.ids) + draw(st.integers(0, 3)), 2), elements=st.integers(-4, 4)))
+    return window, draw(arrays.arrays(np.float32, (len(window.ids) + draw(st.integers(0, 3)), 2),
+                                      elements=st.integers(-4, 4)))
 
 
 @RELAXED
@@ -177,7 +184,8 @@ def gold(corpus, shift=0):
     and its words have no letter that the tokenizer drops.
     """
     logits, expressible = np.zeros((len(corpus.windows), corpus.lengths.max(), 2), np.float32), set()
-    raw = {entry["id"]: entry["answers"][0] for paragraph in raw_paragraphs(corpus.recipe.dev_file) for entry in paragraph["qas"]}
+    raw = {entry["id"]: entry["answers"][0] for paragraph in raw_paragraphs(corpus.recipe.dev_file)
+           for entry in paragraph["qas"]}
     of_question = {}
     for n, window in enumerate(corpus.windows):
         of_question.setdefault(window.question, []).append(n)

@@ -46,12 +46,15 @@ def test_the_released_dev_part():
     paragraphs = squad.read(need("squad/dev-v1.1.json"))
     questions = [question for paragraph in paragraphs for question in paragraph.questions]
     assert (len(paragraphs), len(questions), len({q.id for q in questions})) == (2067, 10570, 10570)
-    assert sorted(Counter(len(q.answers) for q in questions).items()) == [(1, 3), (2, 136), (3, 8490), (4, 759), (5, 1147), (6, 35)]
-    assert all(answer in paragraph.context for paragraph in paragraphs for q in paragraph.questions for answer in q.answers)
+    assert sorted(Counter(len(q.answers) for q in questions).items()) == [(1, 3), (2, 136), (3, 8490), (4, 759),
+                                                                          (5, 1147), (6, 35)]
+    assert all(answer in paragraph.context for paragraph in paragraphs for q in paragraph.questions
+               for answer in q.answers)
 
 
 def test_what_is_read(written):
-    [paragraph] = squad.read(written(file_of(qa(answers=(("Anna Brandt", 0), ("Anna", 0))), qa("q2", "When?", [("1871", 36)]))))
+    [paragraph] = squad.read(written(file_of(qa(answers=(("Anna Brandt", 0), ("Anna", 0))),
+                                             qa("q2", "When?", [("1871", 36)]))))
     assert paragraph == squad.Paragraph(CONTEXT, (squad.Question("q1", "Who built it?", ("Anna Brandt", "Anna")),
                                                   squad.Question("q2", "When?", ("1871",))))
 
@@ -63,8 +66,10 @@ def without(key):
 REFUSED = [
     (file_of(without("id")), r"dev\.json:article 1, paragraph 1, question 1: expected a text 'id', found no such key"),
     (file_of(qa("")), r"question 1: the question has no id"),
-    (file_of(qa(), qa()), r"dev\.json:q1: the id stands there twice \(article 1, paragraph 1, question 2 is the second\)"),
-    (file_of(qa(answers=[("Anna", 1)])), r"dev\.json:q1: the answer 'Anna' does not stand in the context at character 1"),
+    (file_of(qa(), qa()),
+     r"dev\.json:q1: the id stands there twice \(article 1, paragraph 1, question 2 is the second\)"),
+    (file_of(qa(answers=[("Anna", 1)])),
+     r"dev\.json:q1: the answer 'Anna' does not stand in the context at character 1"),
     (file_of(qa(answers=[("Anna", -41)])), "q1: the answer 'Anna' does not stand in the context at character -41"),
     (file_of(qa(answers=[("lighthouse of Ellery", 22)])), "q1: the answer 'lighthouse of Ellery' does not stand"),
     (file_of(qa(answers=[("", 3)])), "q1: the answer '' does not stand"),
@@ -73,8 +78,10 @@ REFUSED = [
     (file_of(qa(question=" ")), "q1: the question is empty"),
     (file_of(qa(question=None)), "q1: expected a text 'question', found None"),
     (file_of(without("answers")), "q1: expected a list 'answers', found no such key"),
-    (file_of({**qa(), "answers": [{"text": "Anna", "answer_start": "0"}]}), "q1: expected a number 'answer_start', found '0'"),
-    (file_of({**qa(), "answers": [{"text": "Anna", "answer_start": True}]}), "q1: expected a number 'answer_start', found True"),
+    (file_of({**qa(), "answers": [{"text": "Anna", "answer_start": "0"}]}),
+     "q1: expected a number 'answer_start', found '0'"),
+    (file_of({**qa(), "answers": [{"text": "Anna", "answer_start": True}]}),
+     "q1: expected a number 'answer_start', found True"),
     (file_of({**qa(), "answers": ["Anna"]}), "q1: expected a text 'text', found 'Anna'"),
     (file_of("q"), "question 1: expected a text 'id', found 'q'"),
     (file_of(context=""), r"dev\.json:article 1, paragraph 1: the context is empty"),
@@ -169,7 +176,8 @@ def nearly(context, truth, start, chance):
     if kind == 2:
         return ""
     first, last = np.clip([start + chance.integers(-25, 10), end + chance.integers(-9, 30)], 0, len(context))
-    return context[first:max(first, last)] if kind < 7 else context[chance.integers(len(context)):][:chance.integers(1, 60)]
+    return context[first:max(first,
+                             last)] if kind < 7 else context[chance.integers(len(context)):][:chance.integers(1, 60)]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -181,7 +189,8 @@ def test_the_score_is_the_official_one_to_the_last_digit(seed):
             for entry in paragraph["qas"]:
                 truth = entry["answers"][chance.integers(len(entry["answers"]))]
                 if chance.random() > 0.01:
-                    predictions[entry["id"]] = nearly(paragraph["context"], truth["text"], truth["answer_start"], chance)
+                    predictions[entry["id"]] = nearly(paragraph["context"], truth["text"], truth["answer_start"],
+                                                      chance)
     found = squad.score(squad.read(path), predictions)
     assert found == plain_score(data, predictions), "equal, not nearly"
     assert 15 < found["exact_match"] < 60 and found["exact_match"] + 10 < found["f1"] < 90, "or nothing much was compared"
@@ -193,16 +202,21 @@ WORDS = st.lists(st.sampled_from(ODD), max_size=5).map(" ".join)
 
 @given(st.lists(st.tuples(WORDS, st.lists(WORDS.filter(bool), min_size=1, max_size=3)), min_size=1, max_size=5))
 def test_the_score_of_odd_answers_is_the_official_one(cases):
-    qas = [{"id": str(n), "question": "?", "answers": [{"text": text} for text in truths]} for n, (_, truths) in enumerate(cases)]
-    paragraphs = [squad.Paragraph("", tuple(squad.Question(q["id"], "?", tuple(a["text"] for a in q["answers"])) for q in qas))]
+    qas = [{"id": str(n), "question": "?", "answers": [{"text": text} for text in truths]}
+           for n, (_, truths) in enumerate(cases)]
+    paragraphs = [squad.Paragraph("", tuple(squad.Question(q["id"], "?", tuple(a["text"] for a in q["answers"]))
+                                            for q in qas))]
     predictions = {str(n): answer for n, (answer, _) in enumerate(cases)}
-    assert squad.score(paragraphs, predictions) == plain_score({"data": [{"paragraphs": [{"context": "", "qas": qas}]}]}, predictions)
+    assert squad.score(paragraphs, predictions) == plain_score({"data": [{"paragraphs": [{"context": "",
+                                                                                          "qas": qas}]}]}, predictions)
 
 
 @pytest.mark.parametrize("answer, exact, f1", [
-    ("Anna Brandt", 100, 100), ("the anna  BRANDT!", 100, 100), ("Anna", 0, 200 / 3), ("", 0, 0), ("Brandt Anna", 0, 100), ("Peter", 0, 0)])
+    ("Anna Brandt", 100, 100), ("the anna  BRANDT!", 100, 100), ("Anna", 0, 200 / 3), ("", 0, 0),
+    ("Brandt Anna", 0, 100), ("Peter", 0, 0)])
 def test_the_score_by_hand(written, answer, exact, f1):
-    assert squad.score(squad.read(written(file_of(qa()))), {"q1": answer}) == pytest.approx({"exact_match": exact, "f1": f1})
+    assert squad.score(squad.read(written(file_of(qa()))),
+                       {"q1": answer}) == pytest.approx({"exact_match": exact, "f1": f1})
 
 
 def test_a_question_that_is_not_answered_counts(written):

@@ -25,5 +25,6 @@ from npukit.graph.onnxfile import load, save, signature
 from npukit.graph.proof import prove
 from npukit.graph.simplify import simplify
 
-__all__ = ["additive_mask", "apply", "assert_canonical", "big_kernel", "check", "clamp_mask", "graph_pass", "int32_constants",
+__all__ = ["additive_mask", "apply", "assert_canonical", "big_kernel", "check", "clamp_mask", "graph_pass",
+           "int32_constants",
            "load", "prove", "save", "signature", "simplify"]

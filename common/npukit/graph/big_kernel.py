@@ -44,7 +44,8 @@ def big_kernel(model: ir.Model) -> str:
     shapes = Shapes(model.graph)
     flow = flow_of(blocks)
     first, last = blocks[0].start, blocks[-1].end
-    for use in [use for node in flow for output in node.outputs for use in output.uses() if use.node.op_type == "Shape"]:
+    for use in [use for node in flow for output in node.outputs
+                for use in output.uses() if use.node.op_type == "Shape"]:
         use.node.replace_input_with(use.idx, first.x)  # which stays [N, L, H]
     flat = add_node(model.graph, "bert_flatten", "Reshape", first.x, shapes.reshape(-1, blocks[0].hidden))
     for node in (first.mean, first.sub):
@@ -99,7 +100,8 @@ def require_rank_free(node: ir.Node) -> None:
     elif node.op_type == "ReduceMean":
         free = tuple(node.attributes["axes"].as_ints()) == (-1,) and node.attributes.get_int("keepdims", 1) == 1
     else:
-        free = node.op_type in ELEMENTWISE and all(array.ndim <= 1 for i in node.inputs if (array := constant(i)) is not None)
+        free = node.op_type in ELEMENTWISE and all(array.ndim <= 1
+                                                   for i in node.inputs if (array := constant(i)) is not None)
     if not free:
         raise Mismatch(f"{node.name or node.op_type} ({node.op_type}) within the blocks depends on the rank of the residual flow")
 
@@ -107,7 +109,8 @@ def require_rank_free(node: ir.Node) -> None:
 def expanded(graph: ir.Graph, blocks: list[Block], shapes: Shapes) -> dict[ir.Value, ir.Value]:
     """Return the blocks' masks, of which there is one as a rule, expanded to [N, 1, L, L]."""
     masks = dict.fromkeys(block.mask for block in blocks)
-    return {mask: add_node(graph, f"bert_mask_{number}", "Expand", mask, shapes.square()) for number, mask in enumerate(masks)}
+    return {mask: add_node(graph, f"bert_mask_{number}", "Expand", mask, shapes.square())
+            for number, mask in enumerate(masks)}
 
 
 def unflatten(graph: ir.Graph, value: ir.Value, shape: ir.Value) -> None:
@@ -138,7 +141,8 @@ def write_attention(graph: ir.Graph, block: Block, number: int, mask: ir.Value, 
     scores = add_node(graph, f"bert_Mul_{number}", "Mul", product, scale)  # ATC's fusion looks for this name
     block.softmax.replace_input_with(0, op("masked", "Add", scores, mask))
     block.softmax.attributes["axis"] = ir.AttrInt64("axis", -1)
-    context = op("context_transpose", "Transpose", op("context", "MatMul", block.softmax.outputs[0], v), perm=[0, 2, 1, 3])
+    context = op("context_transpose", "Transpose", op("context", "MatMul", block.softmax.outputs[0], v),
+                 perm=[0, 2, 1, 3])
     block.out.matmul.replace_input_with(0, op("merge", "Reshape", context, shapes.reshape(-1, block.hidden)))
 
 

@@ -124,11 +124,14 @@ def block_of(softmax: ir.Node, norms: list[LayerNorm]) -> Block:
     if q.x not in residual.inputs:
         raise Mismatch(f"{residual.name} does not add the block's input {q.x.name}")
     start = one_of([norm for norm in norms if norm.out is q.x], f"LayerNorm that makes {q.x.name}")
-    inner = one_of([norm for norm in norms if norm.x is residual.outputs[0]], f"LayerNorm of {residual.outputs[0].name}")
-    second = one_of([use.node for use in inner.out.uses() if use.node.op_type == "Add"], f"residual Add of {inner.out.name}")
+    inner = one_of([norm for norm in norms if norm.x is residual.outputs[0]],
+                   f"LayerNorm of {residual.outputs[0].name}")
+    second = one_of([use.node for use in inner.out.uses() if use.node.op_type == "Add"],
+                    f"residual Add of {inner.out.name}")
     end = one_of([norm for norm in norms if norm.x is second.outputs[0]], f"LayerNorm of {second.outputs[0].name}")
     heads, size = head_sizes(q_split, q)
-    return Block(start, q, k, v, (q_split, k_split, v_split), heads, size, scale * q_scale * k_scale, mask, softmax, out, end)
+    return Block(start, q, k, v, (q_split, k_split, v_split), heads, size, scale * q_scale * k_scale, mask, softmax,
+                 out, end)
 
 
 def scores_of(softmax: ir.Node) -> tuple[ir.Node, float, ir.Value]:

@@ -57,7 +57,8 @@ def check_block(softmax: ir.Node, place: dict[ir.Node, int]) -> None:
     require_perm(transpose, HEADS_FIRST)
     merge = only_reader(transpose.outputs[0], "Reshape")
     shape = constant(merge.inputs[1])
-    require(shape is not None and len(shape) == 2, f"{merge.name} does not merge the heads to a constant shape of rank 2")
+    require(shape is not None and len(shape) == 2,
+            f"{merge.name} does not merge the heads to a constant shape of rank 2")
     out = linear(only_reader(only_reader(merge.outputs[0], "MatMul").outputs[0], "Add").outputs[0])
     residual = only_reader(out.out, "Add")
     h = q.x
@@ -82,7 +83,8 @@ def check_scores(add: ir.Node) -> ir.Node:
     require("bert" in mul.name and "adam" not in mul.name and "lamb" not in mul.name,
             f"the scale is named {mul.name}, expected a name with `bert` in it and neither `adam` nor `lamb`")
     product = only_maker(mul.inputs[0], "MatMul")
-    require(is_square(mask, product.outputs[0].shape), f"the mask {mask.name} is {mask.shape}, expected [N, 1, L, L] exactly")
+    require(is_square(mask, product.outputs[0].shape),
+            f"the mask {mask.name} is {mask.shape}, expected [N, 1, L, L] exactly")
     return product
 
 
@@ -99,7 +101,8 @@ def is_square(mask: ir.Value, scores: ir.Shape | None) -> bool:
     Expand tells.
     """
     shape = mask.shape
-    if shape is None or len(shape) != 4 or any(dim == ir.SymbolicDim(None) or str(dim).startswith("unk__") for dim in shape):
+    if shape is None or len(shape) != 4 or any(dim == ir.SymbolicDim(None) or str(dim).startswith("unk__")
+                                               for dim in shape):
         return is_expanded(mask.producer())
     pairs = [] if scores is None else [(shape[axis], scores[axis]) for axis in (0, 2, 3)]
     return shape[1] == 1 and shape[2] == shape[3] and all(

@@ -16,7 +16,8 @@ from npukit.graph.law import graph_pass
 from npukit.graph.onnxfile import HALF_LOWEST, initializer
 
 # On the way from the constant to the Softmax: what moves, selects, scales and adds it.
-CARRIERS = {"Where", "Mul", "Add", "Sub", "Expand", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Cast", "Concat",
+CARRIERS = {"Where", "Mul", "Add", "Sub", "Expand", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Cast",
+            "Concat",
             "Tile", "Min", "Max"}
 
 
@@ -37,7 +38,8 @@ def clamp_mask(model: ir.Model, value: float = -10000.0) -> str:
                         f"the graph has {len(low)} such constant(s) and {softmaxes} Softmax")
     for constant in masks:
         array = constant.const_value.numpy()
-        clamped = initializer(model.graph, f"{constant.name}_clamped", np.where(array < HALF_LOWEST, np.float32(value), array))
+        clamped = initializer(model.graph, f"{constant.name}_clamped",
+                              np.where(array < HALF_LOWEST, np.float32(value), array))
         for use in uses[constant]:
             use.node.replace_input_with(use.idx, clamped)
     lowest = min(float(constant.const_value.numpy().min()) for constant in masks)

@@ -65,7 +65,8 @@ def fits(value: ir.Value, narrow: set[ir.Value]) -> bool:
         reader = use.node
         free = (reader.op_type, use.idx) in INDICES or reader.op_type == "Cast"
         carried = is_typed(reader, use.idx)
-        if not free and not (carried and agree(reader, narrow) and (reader.op_type in COMPARED or reader.outputs[0] in narrow)):
+        if not free and not (carried and agree(reader, narrow)
+                             and (reader.op_type in COMPARED or reader.outputs[0] in narrow)):
             return False
     return True
 

@@ -19,8 +19,10 @@ Pass = Callable[..., tuple[ir.Model, str]]
 
 OPSETS = range(11, 14)  # what every CANN version converts
 # Operators that ATC has no parser for, whatever the opset.
-REFUSED = {"Loop", "Scan", "Optional", "OptionalGetElement", "OptionalHasElement", "SplitToSequence", "ConcatFromSequence",
-           "SequenceConstruct", "SequenceEmpty", "SequenceAt", "SequenceInsert", "SequenceErase", "SequenceLength", "SequenceMap"}
+REFUSED = {"Loop", "Scan", "Optional", "OptionalGetElement", "OptionalHasElement", "SplitToSequence",
+           "ConcatFromSequence",
+           "SequenceConstruct", "SequenceEmpty", "SequenceAt", "SequenceInsert", "SequenceErase", "SequenceLength",
+           "SequenceMap"}
 
 
 def graph_pass(rewrite: Callable[..., str]) -> Pass:

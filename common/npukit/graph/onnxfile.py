@@ -8,7 +8,8 @@ from npukit.errors import UserError
 from npukit.files import aside
 
 HALF_LOWEST = -65504.0  # of what half precision can hold
-Signature = dict[str, tuple[str, tuple[int | str, ...]]]  # name -> (dtype as numpy spells it, dims; symbolic ones by name)
+Signature = dict[str,
+                 tuple[str, tuple[int | str, ...]]]  # name -> (dtype as numpy spells it, dims; symbolic ones by name)
 
 
 def load(path: Path) -> ir.Model:
@@ -41,7 +42,8 @@ def name_of(model: ir.Model) -> str:
 
 def signature(values) -> Signature:
     """Return the names, dtypes and dims of a model's inputs or outputs."""
-    return {value.name: (str(value.dtype.numpy()), tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape))
+    return {value.name: (str(value.dtype.numpy()),
+                         tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape))
             for value in values}
 
 

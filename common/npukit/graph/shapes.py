@@ -55,5 +55,6 @@ class Shapes:
             if () not in self.computed:
                 self.computed[()] = add_node(self.graph, "shape_of_input", "Shape", self.source)
             index = initializer(self.graph, f"axis_of_{letter}", np.array(["NL".index(letter)], np.int64))
-            self.computed[(letter,)] = add_node(self.graph, f"shape_{letter}", "Gather", self.computed[()], index, axis=0)
+            self.computed[(letter,)] = add_node(self.graph, f"shape_{letter}", "Gather", self.computed[()], index,
+                                                axis=0)
         return self.computed[(letter,)]

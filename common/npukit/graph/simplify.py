@@ -15,7 +15,8 @@ Shapes = dict[str, list[int | str]]  # input -> its dims; a name stays symbolic,
 LARGE = 2**19  # elements; the position embeddings, which are folded, are smaller, a layer's matrices larger
 
 
-def simplify(path_in: Path, path_out: Path, shapes: Shapes, feeds: dict[str, np.ndarray], inside: Inside = None) -> dict:
+def simplify(path_in: Path, path_out: Path, shapes: Shapes, feeds: dict[str, np.ndarray],
+             inside: Inside = None) -> dict:
     """Fix the input shapes, fold what is constant then, and prove that the answers are the same; return the proof.
 
     shapes  of every input, {"input_ids": [8, 128]}; a name instead of a number leaves that dimension open

@@ -39,13 +39,15 @@ class Timed:
 def runs_below(place: Path) -> list[Run]:
     """Return the run of a folder bs<N>, or every run below another folder, by batch size; UserError where there is none."""
     place = place.absolute()  # as the recorded commands name it
-    found = [Run(path.parents[1]) for path in [place / "infer" / "record.json", *place.glob("*/*/*/*/infer/record.json")] if path.exists()]
+    found = [Run(path.parents[1])
+             for path in [place / "infer" / "record.json", *place.glob("*/*/*/*/infer/record.json")] if path.exists()]
     if not found:
         raise UserError(f"{place} holds no run with an infer stage; make infer makes one")
     return sorted(found, key=lambda run: run.identity["batch_size"])
 
 
-def compare(groups: list[list[Run]], rounds: int, at_least: float = 0, equal: bool = False, colour: bool = False) -> str:
+def compare(groups: list[list[Run]], rounds: int, at_least: float = 0, equal: bool = False,
+            colour: bool = False) -> str:
     """Time all runs again in turns and return the table, a line a run; the first run is what the others are compared with.
 
     rounds    how often; a run's fastest round counts
@@ -54,7 +56,8 @@ def compare(groups: list[list[Run]], rounds: int, at_least: float = 0, equal: bo
     raises    JobFailed, with the table, where either is missed
     """
     runs = [run for group in groups for run in group]
-    timed = [min(turns, key=lambda each: each.seconds) for turns in zip(*([infer_again(run) for run in runs] for _ in range(rounds)))]
+    timed = [min(turns, key=lambda each: each.seconds)
+             for turns in zip(*([infer_again(run) for run in runs] for _ in range(rounds)))]
     first = timed[0]
     rows, apart = [HEADING], []
     for each in timed:

@@ -68,14 +68,16 @@ def gates(fidelity: dict, precision: str, metric: str = "", value: float = 0, re
         kept = gate("flipped decisions", 0, fidelity["flips"], fidelity["flips"] == 0)
     if precision == "fp32":
         largest, limit = fidelity["max_abs"], fidelity["tolerance"]
-        return [finite, gate("largest difference from PyTorch", limit, largest, largest is not None and largest <= limit), kept]
+        return [finite,
+                gate("largest difference from PyTorch", limit, largest, largest is not None and largest <= limit), kept]
     if fidelity["flips"] is None:
         return [finite, kept]
     if metric:
         limit = METRIC_KEPT * reference
         return [finite, gate(f"{metric} kept from PyTorch fp32", limit, value, value >= limit)]
     agreement = fidelity["clear_agreement"]
-    return [finite, gate("clear decisions kept from PyTorch fp32", DECISIONS_KEPT, agreement, agreement >= DECISIONS_KEPT)]
+    return [finite,
+            gate("clear decisions kept from PyTorch fp32", DECISIONS_KEPT, agreement, agreement >= DECISIONS_KEPT)]
 
 
 def gate(name: str, limit: float, value: float | None, passes: bool) -> dict:

@@ -35,7 +35,8 @@ class Task:
 
 def line(stage: str, task: Task, answers: np.ndarray, reference: np.ndarray | None = None) -> dict:
     """Return one line of the ledger; PyTorch's own has no reference and no fidelity."""
-    return {"stage": stage, "metrics": task.metrics(answers), "fidelity": None if reference is None else task.compare(answers, reference)}
+    return {"stage": stage, "metrics": task.metrics(answers), "fidelity": None if reference is None
+            else task.compare(answers, reference)}
 
 
 def write(path: Path, lines: list[dict]) -> None:

@@ -21,7 +21,8 @@ def entity_scores(gold: Sequence[Sequence[Entity]], predicted: Sequence[Sequence
         right.update(category for category, _, _ in set(truth) & set(answer))
     overall = scores(origin.total(), found.total(), right.total())
     counts = {"gold": origin.total(), "predicted": found.total(), "right": right.total()}
-    return {**overall, **counts}, {category: scores(origin[category], found[category], right[category]) for category in origin}
+    return {**overall, **counts}, {category: scores(origin[category], found[category], right[category])
+                                   for category in origin}
 
 
 def scores(gold: int, predicted: int, right: int) -> dict:

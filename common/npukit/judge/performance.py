@@ -49,7 +49,8 @@ def pure_inference(log: Path, loop: int) -> dict:
         raise UserError(f"{log} is not there; run the perf stage first")
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     for line in reversed(lines):
-        if match := re.search(r"throughput 1000\*batchsize(?:\.mean)?\(.*?\)/NPU_compute_time\.mean\(.*?\): ([0-9.]+)", line):
+        if match := re.search(r"throughput 1000\*batchsize(?:\.mean)?\(.*?\)/NPU_compute_time\.mean\(.*?\): ([0-9.]+)",
+                              line):
             return {"tool_line": line.strip(), "loop": loop, "samples_per_s": float(match[1])}
     raise UserError(f"{log} has no line with the tool's throughput; its end says: {' | '.join(lines[-3:])}")
 
@@ -79,7 +80,8 @@ def merge(parts: Path, output: Path) -> None:
         raise UserError(f"{parts} holds no <length>_summary.json; run the infer stage again")
     with aside(output) as new:
         new.mkdir()
-        for path in [path for summary in summaries for path in (parts / summary.name.removesuffix("_summary.json")).iterdir()]:
+        for path in [path for summary in summaries
+                     for path in (parts / summary.name.removesuffix("_summary.json")).iterdir()]:
             path.rename(new / path.name)
     whole = {"npu_compute_time_list": [], "filesinfo": {}}
     for run in map(read_json, summaries):

@@ -18,7 +18,8 @@ def provenance(records: dict[str, dict], inputs: dict[str, Path]) -> dict:
         "inputs": {name: sha256(path) for name, path in inputs.items()},
         "versions": tool_versions(),
         "commit": commit(),
-        "host": {"cpu": cpu_name(), "cpus_granted": len(os.sched_getaffinity(0)), "system": platform.platform(terse=True)},
+        "host": {"cpu": cpu_name(), "cpus_granted": len(os.sched_getaffinity(0)),
+                 "system": platform.platform(terse=True)},
         "image": os.environ.get("NPUKIT_IMAGE"),
         "started": started,
     }
@@ -45,7 +46,8 @@ def commit() -> str | None:
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True,
+                               check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return os.environ.get("NPUKIT_COMMIT")
     return head + ("+changes" if dirty else "")

@@ -54,11 +54,13 @@ def routes(reports: list[dict], colour: bool = False) -> list[str]:
     tables = []
     names = {name for report in reports for name in report.get("routes", {})}
     for name in sorted(names):
-        rows = [("model", "profile", "chip", "batch", "om it/s", f"{name} it/s", f"{name}/om", "metric", "om", name, f"{name} ran as")]
+        rows = [("model", "profile", "chip", "batch", "om it/s", f"{name} it/s", f"{name}/om", "metric", "om", name,
+                 f"{name} ran as")]
         for report in reports:
             if other := report.get("routes", {}).get(name):
                 om, rate = report["performance"]["device_per_s"], other["samples_per_s"]
-                rows.append((report["model"], report["profile"], chip(report), str(report["batch_size"]), f"{om:.4f}", f"{rate:.4f}",
+                rows.append((report["model"], report["profile"], chip(report), str(report["batch_size"]), f"{om:.4f}",
+                             f"{rate:.4f}",
                              f"{rate / om:.4f}", report["metric"], task_metric(report, report["metrics"]),
                              task_metric(report, other["metrics"]), f"{other['precision']}, {other['backend']}"))
         tables.append(columns(rows, colour))
@@ -73,7 +75,8 @@ def row(report: dict) -> tuple[str, ...]:
     return (report["model"], report["profile"], chip(report), str(report["batch_size"]), metric,
             task_metric(report, report["metrics"]), task_metric(report, report["reference"]),
             "not finite" if difference is None else figure(difference, ".1e"), figure(speed["end_to_end_per_s"], ".1f"),
-            figure(speed["pure_inference"] and speed["pure_inference"]["samples_per_s"], ".1f"), figure(original_speed(report), "g"),
+            figure(speed["pure_inference"] and speed["pure_inference"]["samples_per_s"], ".1f"),
+            figure(original_speed(report), "g"),
             "pass" if report["passes"] else "FAIL: " + ", ".join(failed))
 
 
@@ -82,7 +85,8 @@ def original_speed(report: dict) -> float | None:
     quoted, parameters = report["original"], report["weights"]["parameters"]
     comparable = (abs(parameters - quoted["parameters"]) <= SAME_SIZE * quoted["parameters"]
                   and report["seq_lens"] == [quoted.get("seq_len", report["seq_lens"][-1])])
-    return next((r["throughput_per_s"] for r in quoted["rows"] if r["batch_size"] == report["batch_size"] and comparable), None)
+    return next((r["throughput_per_s"]
+                 for r in quoted["rows"] if r["batch_size"] == report["batch_size"] and comparable), None)
 
 
 def figure(value: float | None, form: str) -> str:

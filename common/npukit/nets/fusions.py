@@ -41,7 +41,8 @@ class Attention:
 
 def row(net: Attention, batch_size: int, length: int) -> dict:
     """Return what the report says of one gear: length, which fusions it can hit, and for each other one why not."""
-    why_not = {"AttentionScore": attention_score(net, batch_size, length), "AttentionLnQKV": attention_ln_qkv(net, batch_size, length),
+    why_not = {"AttentionScore": attention_score(net, batch_size, length),
+               "AttentionLnQKV": attention_ln_qkv(net, batch_size, length),
                "LayerNorm": None}
     return {"length": length, "fused": {fusion: why is None for fusion, why in why_not.items()},
             "why_not": {fusion: why for fusion, why in why_not.items() if why}}

@@ -35,7 +35,8 @@ def beside(run: Run, task: str, tokenizer: Path, at_least: float, sizes: tuple[i
         answers = classify(texts, batch_size=size, **options)
         rate = len(texts) / (time.perf_counter() - began)
         print(f"pipeline, batch size {size}: {rate:.2f} samples/s", flush=True)
-        compare.require_same(f"pipeline at batch size {size}", *(logits_of if options else scores_of)(answers, timed.answers[0]))
+        compare.require_same(f"pipeline at batch size {size}",
+                             *(logits_of if options else scores_of)(answers, timed.answers[0]))
         best = max(best, rate)
     compare.require_ratio("pipeline", best, ours, at_least)
 
@@ -44,7 +45,8 @@ def pipeline(run: Run, task: str, tokenizer: Path) -> transformers.Pipeline:
     """Return transformers' own pipeline with the weights that pth2onnx.py saved beside the graph."""
     if not (weights := run.export / "weights").is_dir():
         raise UserError(f"{weights} is not there: pth2onnx.py saves weights in it where they are random; take a run of PROFILE=random")
-    kind = {"text-classification": "BertForSequenceClassification", "token-classification": "BertForTokenClassification"}[task]
+    kind = {"text-classification": "BertForSequenceClassification",
+            "token-classification": "BertForTokenClassification"}[task]
     transformers.logging.disable_progress_bar()
     more = {"ignore_labels": []} if task == "token-classification" else {}
     return transformers.pipeline(task, model=getattr(transformers, kind).from_pretrained(weights), device="cpu",
@@ -72,7 +74,8 @@ def preprocess_seconds(run: Run) -> float:
 
 def logits_of(answers: list, ours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the pipeline's logits [samples, T] of texts, and ours."""
-    return np.array([[score["score"] for score in sorted(answer, key=lambda score: score["label"])] for answer in answers]), ours
+    return np.array([[score["score"] for score in sorted(answer, key=lambda score: score["label"])]
+                     for answer in answers]), ours
 
 
 def scores_of(answers: list, ours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,8 @@ class Training:
                plain numbers and strings
     """
 
-    def __init__(self, net: torch.nn.Module, optimizer: torch.optim.Optimizer, average: float, gradient_norm: float, recipe: dict):
+    def __init__(self, net: torch.nn.Module, optimizer: torch.optim.Optimizer, average: float, gradient_norm: float,
+                 recipe: dict):
         self.net, self.optimizer, self.gradient_norm = net, optimizer, gradient_norm
         self.recipe = {**recipe, "rate": optimizer.defaults["lr"], "average": average, "gradient_norm": gradient_norm}
         self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(average))
@@ -50,7 +51,8 @@ class Training:
         torch.manual_seed(self.recipe["seed"] + number)
         self.net.train()
         batches = batches_of(random.Random(f"{self.recipe['seed']}/{number}"))
-        for place, batch in enumerate(command.progress(batches, f"epoch {number + 1}/{self.recipe['epochs']}", unit="batch")):
+        for place, batch in enumerate(command.progress(batches, f"epoch {number + 1}/{self.recipe['epochs']}",
+                                                       unit="batch")):
             self.set_rate((number + place / len(batches)) / self.recipe["epochs"])
             loss = loss_of(batch)
             self.optimizer.zero_grad()

@@ -99,7 +99,8 @@ def opened(archive: Path) -> Iterator[Iterator[tuple[str, str, int, object]]]:
         is_zip = file.read(2) == b"PK"  # zipfile.is_zipfile would take a tar whose last member is a checkpoint for one
     if is_zip:
         with zipfile.ZipFile(archive) as zipped:
-            yield ((info.filename, zip_kind(info), info.file_size, lambda info=info: zipped.open(info)) for info in zipped.infolist())
+            yield ((info.filename, zip_kind(info), info.file_size, lambda info=info: zipped.open(info))
+                   for info in zipped.infolist())
     else:
         with tarfile.open(archive, "r|*") as tar:
             yield ((info.name, tar_kind(info), info.size, lambda info=info: tar.extractfile(info)) for info in tar)

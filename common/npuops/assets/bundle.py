@@ -27,7 +27,8 @@ def pack(wanted: list[Asset], data: Path, bundle: Path) -> list[str]:
     wanted = [asset for asset in wanted if asset not in left_out]
     if missing := [asset.to for asset in wanted if not asset.is_at(data / asset.to)]:
         raise UserError(f"{data} does not have {', '.join(missing)}, or not as recorded; make fetch brings and records them")
-    index = {"schema": 1, "files": [{"to": a.to, "sha256": a.sha256, "size": a.size, "licence": a.licence} for a in wanted]}
+    index = {"schema": 1,
+             "files": [{"to": a.to, "sha256": a.sha256, "size": a.size, "licence": a.licence} for a in wanted]}
     content = json.dumps(index, indent=1).encode()
     require_room(bundle.parent, sum(asset.size for asset in wanted), REMEDY)
     with disk_room(bundle.parent, REMEDY), aside(bundle) as new:
@@ -106,7 +107,8 @@ def read_index(bundle: Path) -> list[dict]:
         problem = take(bundle, [Wanted(INDEX, path, INDEX_MOST)]).get(INDEX)
         try:
             files = [] if problem else json.loads(path.read_text(encoding="utf-8"))["files"]
-            fits = all(is_inside(f["to"]) and f["size"] >= 0 and re.fullmatch("[0-9a-f]{64}", f["sha256"]) for f in files)
+            fits = all(is_inside(f["to"]) and f["size"] >= 0 and re.fullmatch("[0-9a-f]{64}", f["sha256"])
+                       for f in files)
         except (ValueError, KeyError, TypeError, RecursionError):
             fits = False
     if problem or not fits:

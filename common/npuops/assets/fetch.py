@@ -25,7 +25,8 @@ WORKERS = 4
 REMEDY = "make room, or name another place with DATA=, and fetch again: what has come is kept"
 
 
-def fetch(wanted: list[Asset], data: Path, local: Path | None = None, mirror: str | None = None, accept: Iterable[str] = (),
+def fetch(wanted: list[Asset], data: Path, local: Path | None = None, mirror: str | None = None,
+          accept: Iterable[str] = (),
           tell: Callable[[str], None] = print) -> None:
     """Bring every wanted file to its place below data/ and tell, a line a file, where it came from.
 
@@ -152,7 +153,8 @@ class Fetch:
             raise Stopped
         whom = unit.url if unit.source else unit.assets[0].to
         with disk_room(self.data, REMEDY), hold(lock_of(self.data, whom), self.waiting(whom)):
-            assets = [asset for asset in unit.assets if not self.is_there(asset)]  # somebody may have brought them meanwhile
+            assets = [asset
+                      for asset in unit.assets if not self.is_there(asset)]  # somebody may have brought them meanwhile
             try:
                 if assets and origin(unit.url) in self.silent:
                     raise Refused(self.silent[origin(unit.url)])
@@ -177,7 +179,8 @@ class Fetch:
     def from_file(self, unit: Unit, assets: list[Asset]) -> None:
         [asset] = assets
         place = self.place(asset)
-        download = Download(unit.url, place.with_name(f".{place.name}.part"), asset.most, asset.size, bool(asset.sha256), self.stop)
+        download = Download(unit.url, place.with_name(f".{place.name}.part"), asset.most, asset.size,
+                            bool(asset.sha256), self.stop)
         if download.run() and asset.sha256 and not asset.is_at(download.part):
             download.clear()  # the bytes of an earlier run did not belong to these
             download.run()
@@ -190,7 +193,8 @@ class Fetch:
         """Download an archive, take all that is wanted from it, and let it go."""
         folder = self.data / ".archives"
         folder.mkdir(parents=True, exist_ok=True)
-        download = Download(unit.url, folder / f".{lock_of(self.data, unit.url).name}.part", unit.source["most"], stop=self.stop)
+        download = Download(unit.url, folder / f".{lock_of(self.data, unit.url).name}.part", unit.source["most"],
+                            stop=self.stop)
         download.run()
         places = {asset.to: self.place(asset).with_name(f".{Path(asset.to).name}.new") for asset in assets}
         members = {asset.to: member for asset, member in zip(unit.assets, unit.members)}
@@ -249,7 +253,10 @@ class Fetch:
             reasons.setdefault("; ".join(self.problems.get(asset.to, ["it has no source"])), []).append(asset.to)
         lines = [line for why, names in reasons.items() for line in (f"  {why}:", *(f"    {name}" for name in names))]
         known = sum(1 for asset in rest if asset.sha256)
-        remedies = [*(["put a file of the same content anywhere below a folder and run make LOCAL=folder fetch"] if known else []),
-                    *([f"put your own copy in its place below {self.data}, and its digest is recorded"] if known < len(rest) else [])]
+        remedies = [*(["put a file of the same content anywhere below a folder and run make LOCAL=folder fetch"]
+                      if known else []),
+                    *([f"put your own copy in its place below {self.data}, and its digest is recorded"]
+                      if known < len(rest) else [])]
         error = Unavailable if any(asset.to in self.problems for asset in rest) else UserError
-        return error("\n".join([f"{len(rest)} of {of} files are not there", *lines, f"What you can do: {'; '.join(remedies)}"]))
+        return error("\n".join([f"{len(rest)} of {of} files are not there", *lines,
+                                f"What you can do: {'; '.join(remedies)}"]))

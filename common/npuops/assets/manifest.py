@@ -120,10 +120,12 @@ def is_inside(to: str) -> bool:
 
 def filled(entry: dict, word: str, lock: Path) -> Asset:
     """Return the asset of an entry, with the word in the place of {}."""
-    sources = tuple({key: value.replace("{}", word) if key in ("member", "path") else value for key, value in source.items()}
+    sources = tuple({key: value.replace("{}", word) if key in ("member", "path") else value
+                     for key, value in source.items()}
                     for source in entry["sources"])
     return Asset(entry["to"].replace("{}", word), entry["licence"], sources, lock, entry.get("size", entry.get("most")),
-                 entry.get("sha256"), entry.get("size"), entry.get("profile"), entry.get("accept"), tuple(entry.get("holds", ())))
+                 entry.get("sha256"), entry.get("size"), entry.get("profile"), entry.get("accept"),
+                 tuple(entry.get("holds", ())))
 
 
 def recorded(lock: Path) -> dict[str, dict]:
@@ -166,7 +168,8 @@ def listing(manifests: Iterable[Path], data: Path, profile: str | None) -> str:
         found = state(asset, data / asset.to)
         if found != "there":
             missing.append(asset)
-        rows.append((asset.to, str(asset.size or f"<= {asset.most}"), found, asset.profile or "", asset.licence, places(asset)))
+        rows.append((asset.to, str(asset.size or f"<= {asset.most}"), found, asset.profile or "", asset.licence,
+                     places(asset)))
     return f"{columns(rows)}\n{len(missing)} of {len(rows) - 1} to fetch, {room(missing) / 1e6:.1f} MB at most, archives included"
 
 
@@ -186,4 +189,5 @@ def state(asset: Asset, place: Path) -> str:
 
 def places(asset: Asset) -> str:
     """Return the hosts that an asset comes from."""
-    return ", ".join(dict.fromkeys(urlsplit(shown(address(source))).netloc or "a folder" for source in asset.sources)) or "your own copy"
+    return ", ".join(dict.fromkeys(urlsplit(shown(address(source))).netloc or "a folder"
+                                   for source in asset.sources)) or "your own copy"

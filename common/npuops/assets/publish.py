@@ -17,8 +17,10 @@ from npukit.judge import report
 from npuops.assets.stores import Bucket, Folder, digest
 
 INDEX = "index.json"
-KEPT = ("postprocess/*", "*/log.txt", "*/*.json", "*/*.om")  # of a run's stages; not what goes in and comes out of the device
-SHARED = ("inputs/log.txt", "inputs/record.json", "pth2onnx/log.txt", "pth2onnx/*.json")  # of the stages that all batch sizes share
+KEPT = ("postprocess/*", "*/log.txt", "*/*.json",
+        "*/*.om")  # of a run's stages; not what goes in and comes out of the device
+SHARED = ("inputs/log.txt", "inputs/record.json", "pth2onnx/log.txt",
+          "pth2onnx/*.json")  # of the stages that all batch sizes share
 
 
 def publish(run: Path, store: Folder | Bucket) -> str:
@@ -32,13 +34,16 @@ def publish(run: Path, store: Folder | Bucket) -> str:
         raise UserError(f"{run} has no report yet; run make all first")
     [made] = report.read([path])
     files = kept(run)
-    entries = {name: {"path": name, "size": file.stat().st_size, "sha256": sha256(file)} for name, file in files.items()}
+    entries = {name: {"path": name, "size": file.stat().st_size, "sha256": sha256(file)}
+               for name, file in files.items()}
     place = "/".join((made["model"], report.chip(made), made["profile"], f"bs{made['batch_size']}",
                       name_of(made, entries["postprocess/report.json"]["sha256"])))
     sent = sum(store.put(file, f"{place}/{name}", entries[name]["sha256"]) for name, file in files.items())
-    if changed := [name for name, file in files.items() if not file.exists() or sha256(file) != entries[name]["sha256"]]:
+    if changed := [name
+                   for name, file in files.items() if not file.exists() or sha256(file) != entries[name]["sha256"]]:
         raise JobFailed(f"{run} was changed while it was published ({', '.join(changed)}); publish it again")
-    index = {"schema": 1, "model": made["model"], "chip": report.chip(made), "profile": made["profile"], "batch_size": made["batch_size"],
+    index = {"schema": 1, "model": made["model"], "chip": report.chip(made), "profile": made["profile"],
+             "batch_size": made["batch_size"],
              "run": place.rpartition("/")[2], "passes": made["passes"], "files": list(entries.values())}
     sent += put_index(index, store, f"{place}/{INDEX}")
     return f"{store}/{place}: {f'{sent} of {len(files) + 1} files sent' if sent else 'there'}"
@@ -53,7 +58,8 @@ def put_index(index: dict, store: Folder | Bucket, key: str) -> bool:
 
 def kept(run: Path) -> dict[str, Path]:
     """Return the files of a run that are published, by their path in it; failed and unfinished stages are none."""
-    found = [*(file for pattern in KEPT for file in run.glob(pattern)), *(file for pattern in SHARED for file in run.parent.glob(pattern))]
+    found = [*(file for pattern in KEPT for file in run.glob(pattern)),
+             *(file for pattern in SHARED for file in run.parent.glob(pattern))]
     files = {f"{file.parent.name}/{file.name}": file for file in found
              if file.is_file() and not file.parent.name.endswith(".failed") and not file.parent.name.startswith(".")}
     return dict(sorted(files.items()))
@@ -90,7 +96,8 @@ def check(store: Folder | Bucket, key: str) -> list[str]:
         entries = [(entry["path"], entry["sha256"], entry["size"]) for entry in index["files"]]
     except (ValueError, KeyError, TypeError):
         return [f"{key} is no index"]
-    return [problem for entry in entries if (problem := differs(store, f"{key.removesuffix(INDEX)}{entry[0]}", *entry[1:]))]
+    return [problem
+            for entry in entries if (problem := differs(store, f"{key.removesuffix(INDEX)}{entry[0]}", *entry[1:]))]
 
 
 def differs(store: Folder | Bucket, key: str, expected: str, size: int) -> str | None:

@@ -171,7 +171,8 @@ def ask_s3(url: str, start: int, tag: str | None) -> Answer:
         raise Broken(said, silent=isinstance(error, BotoCoreError)) if again else Refused(said) from None
     if start and tag and answer["ETag"] != tag:
         return ask_s3(url, 0, None)
-    begin, total = (start, int(answer["ContentRange"].rpartition("/")[2])) if "ContentRange" in answer else (0, answer["ContentLength"])
+    begin, total = (start, int(answer["ContentRange"].rpartition("/")[2])) if "ContentRange" in answer else (0,
+                                                                                                             answer["ContentLength"])
     return Answer(begin, total, answer["ETag"], s3_pieces(answer["Body"]))
 
 

@@ -56,7 +56,8 @@ def answers(what: str) -> Iterator[None]:
 def verdict(error: Exception) -> tuple[str, bool]:
     """Return what an error of botocore's means, addresses and secrets left out, and whether asking again may help."""
     if hasattr(error, "response"):
-        code, status = error.response["Error"].get("Code", ""), error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+        code, status = error.response["Error"].get("Code", ""), error.response["ResponseMetadata"].get("HTTPStatusCode",
+                                                                                                       0)
         return f"answers {status} {code}", status >= 500 or status == 429
     kind = type(error).__name__
     mendable = any(word in kind for word in ("Credential", "Profile", "Region", "Param", "Config"))

@@ -18,8 +18,10 @@ def rows(cluster: str, site: Site, chip: bool = True) -> list[Row]:
 
     chip  whether jobs are to infer on a chip: without, nothing about NPUs is asked
     """
-    programs, known = (Slurm.PROGRAMS, of_slurm) if cluster == "slurm" else (Pods.PROGRAMS, of_argo if cluster == "argo" else of_volcano)
-    found = [(f"{program} is on PATH", shutil.which(program) is not None, f"run make where {cluster}'s commands are, such as a login node")
+    programs, known = (Slurm.PROGRAMS, of_slurm) if cluster == "slurm" else (Pods.PROGRAMS, of_argo if cluster == "argo"
+                                                                             else of_volcano)
+    found = [(f"{program} is on PATH", shutil.which(program) is not None,
+              f"run make where {cluster}'s commands are, such as a login node")
              for program in programs]
     for row in known(site, chip) if all(ok for _, ok, _ in found) else ():
         found.append(row)
@@ -49,7 +51,8 @@ def of_slurm(site: Site, chip: bool) -> Iterator[Row]:
     limit = int("".join(filter(str.isdigit, settings.get("KillWait", "30"))) or 30)
     yield (f"KillWait ({limit} s) lets a stage end", limit >= 5, "slurm.conf: KillWait=30")
     for partition in dict.fromkeys(name for name in (here.partition, here.npu_partition if chip else None) if name):
-        yield (f"partition {partition} is up", "up" in said("sinfo", "--noheader", f"--partition={partition}", "--format=%a").split(),
+        yield (f"partition {partition} is up",
+               "up" in said("sinfo", "--noheader", f"--partition={partition}", "--format=%a").split(),
                f"sinfo does not show {partition} as up: is the name in the site's profile right?")
     if chip:
         yield from gres_of(site, settings.get("GresTypes", "").split(","))
@@ -84,7 +87,8 @@ def of_argo(site: Site, chip: bool) -> Iterator[Row]:
 
 
 def of_volcano(site: Site, chip: bool) -> Iterator[Row]:
-    kinds = ("jobs.batch.volcano.sh", "jobflows.flow.volcano.sh", "jobtemplates.flow.volcano.sh", "queues.scheduling.volcano.sh")
+    kinds = ("jobs.batch.volcano.sh", "jobflows.flow.volcano.sh", "jobtemplates.flow.volcano.sh",
+             "queues.scheduling.volcano.sh")
     yield from of_kinds(kinds, "install Volcano 1.8 or later, with its jobflow controller")
     queue = site.kubernetes.queue
     state = said("kubectl", "get", "queues.scheduling.volcano.sh", queue, "--output=jsonpath={.status.state}")
@@ -107,7 +111,8 @@ def of_namespace(site: Site, chip: bool, kinds: tuple[str, ...]) -> Iterator[Row
     space = f"--namespace={here.namespace}"
     if chip:
         yield from nodes_of(site)
-    yield (f"service account {here.service_account}", bool(said("kubectl", "get", "serviceaccount", here.service_account, space)),
+    yield (f"service account {here.service_account}",
+           bool(said("kubectl", "get", "serviceaccount", here.service_account, space)),
            f"kubectl create serviceaccount {here.service_account} {space}; docs/argo.md shows its rights, for Volcano it needs none")
     for claim in filter(None, (here.out_claim, here.data_claim)):
         modes = said("kubectl", "get", "persistentvolumeclaim", claim, space, "--output=jsonpath={.spec.accessModes}")

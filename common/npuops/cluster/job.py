@@ -36,7 +36,8 @@ def run(plan: Plan, task: Task, job: str, device: str | None, where: Path) -> in
     if tried > plan.site.retries + 1:
         return ended(plan, record, 1, f"{record['attempts'][-2]['reason']}; given up after {tried - 1} attempts")
     code, reason = unmet(plan, task) or attempt(plan, task, device, where)
-    return ended(plan, record, *((1, f"{reason}; given up after {tried} attempts") if code == 75 and last else (code, reason)))
+    return ended(plan, record,
+                 *((1, f"{reason}; given up after {tried} attempts") if code == 75 and last else (code, reason)))
 
 
 def attempt(plan: Plan, task: Task, device: str | None, where: Path) -> tuple[int, str]:
@@ -77,9 +78,12 @@ def commands(plan: Plan, task: Task, device: str | None, where: Path) -> list[li
         table = [sys.executable, "-m", "npuops", "cluster", "collect", "--plan", str(where)]
         models = " ".join(dict.fromkeys(model for model, _ in plan.runs()))
         sizes = " ".join(str(size) for size in dict.fromkeys(size for _, size in plan.runs()))
-        return [table, *([front_door(plan, {"MODEL": models, "BS": sizes, "DEST": store.publish}, ["publish"])] if store.publish else [])]
-    settings = {"MODEL": task.model, "BS": str(task.batch_size or ""), "DEVICE": device or used_device(plan, task), "JOB": "1"}
-    fetch = [front_door(plan, {"MODEL": task.model, "MIRROR": store.mirror}, ["fetch"])] if store.mirror and not task.after else []
+        return [table, *([front_door(plan, {"MODEL": models, "BS": sizes, "DEST": store.publish}, ["publish"])]
+                         if store.publish else [])]
+    settings = {"MODEL": task.model, "BS": str(task.batch_size or ""), "DEVICE": device or used_device(plan, task),
+                "JOB": "1"}
+    fetch = [front_door(plan, {"MODEL": task.model, "MIRROR": store.mirror},
+                        ["fetch"])] if store.mirror and not task.after else []
     return [*fetch, front_door(plan, settings, task.goals)]
 
 
@@ -117,7 +121,8 @@ def watch(line: list[str]) -> tuple[int, str]:
         return 75, f"ended by {signal.Signals(guard.told).name}, the stages that were done are kept"
     if heard.verdict:
         return heard.verdict
-    return (75, "make was killed") if status < 0 else (status if status in (1, 2, 75) else 1, f"{line[0]} exited with {status}")
+    return (75, "make was killed") if status < 0 else (status if status in (1, 2, 75) else 1,
+                                                       f"{line[0]} exited with {status}")
 
 
 class Heard:

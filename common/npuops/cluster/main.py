@@ -62,7 +62,8 @@ def wanted() -> plan.Plan:
     variables |= {name: ask(name) for name in ask("HANDED_ON", "").split() if ask(name)}
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     return plan.Plan(name, cluster, str(root), f"{variables['OUT_ROOT']}/jobs/{name}", variables, profile,
-                     plan.graph(sizes, int(limit) if limit and cluster == "slurm" else None), int(limit) if limit else None,
+                     plan.graph(sizes, int(limit) if limit and cluster == "slurm" else None), int(limit) if limit
+                     else None,
                      plan.declared_memory(root, sizes, variables["PROFILE"]))
 
 
@@ -147,7 +148,8 @@ def summary(made: plan.Plan) -> dict[str, str]:
 
 def sentence(record: dict) -> str:
     last = record["attempts"][-1]
-    spent = f", {last['ended'] - last['started']:.0f} s on {last['host']}" + (f", NPU {last['device']}" if last["device"] else "")
+    spent = f", {last['ended'] - last['started']:.0f} s on {last['host']}" + (f", NPU {last['device']}"
+                                                                              if last["device"] else "")
     tries = f", attempt {len(record['attempts'])}" if len(record["attempts"]) > 1 else ""
     if record["state"] in ("done", "cancelled"):
         return f"done{spent}{tries}" if record["state"] == "done" else "cancelled"
@@ -216,7 +218,8 @@ def check(args) -> None:
 def run_job(args) -> int:
     """Run a task of a submission and exit with the code of the house."""
     made, scheduler, task = task_of(args)
-    device = job.device(os.environ, scheduler.devices, scheduler.numbers_restart) if made.npus(made.group_of(task)) else None
+    device = job.device(os.environ, scheduler.devices,
+                        scheduler.numbers_restart) if made.npus(made.group_of(task)) else None
     try:
         return job.run(made, task, scheduler.own_name(), device, args.plan)
     finally:

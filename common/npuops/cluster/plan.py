@@ -23,7 +23,8 @@ from npuops.cluster import site as sites
 from npuops.cluster import typed
 
 SCHEMA = 3  # of a plan.json
-GOALS = {"prepare": ("preprocess", "pth2onnx"), "compile": ("atc",), "infer": ("infer", "perf"), "report": ("postprocess",)}
+GOALS = {"prepare": ("preprocess", "pth2onnx"), "compile": ("atc",), "infer": ("infer", "perf"),
+         "report": ("postprocess",)}
 BEFORE = {"compile": "prepare", "infer": "compile", "report": "infer"}
 
 
@@ -92,7 +93,8 @@ class Plan:
 
     def runs(self) -> list[tuple[str, int]]:
         """Return model and batch size of every report."""
-        return [(task.model, task.batch_size) for group in self.groups if group.kind == "report" for task in group.tasks]
+        return [(task.model, task.batch_size) for group in self.groups if group.kind == "report"
+                for task in group.tasks]
 
     def group(self, name: str) -> Group:
         return next(group for group in self.groups if group.name == name)
@@ -111,12 +113,15 @@ def graph(batch_sizes: dict[str, list[int]], max_npus: int | None) -> tuple[Grou
     groups, reports = [], []
     for model, (at_once, turn) in turns({model: len(sizes) for model, sizes in batch_sizes.items()}, max_npus).items():
         sizes = batch_sizes[model]
-        groups.append(Group(f"{model}-prepare", "prepare", (Task(f"{model}-prepare", model, None, GOALS["prepare"], ()),)))
+        groups.append(Group(f"{model}-prepare", "prepare",
+                            (Task(f"{model}-prepare", model, None, GOALS["prepare"], ()),)))
         for kind, before in BEFORE.items():
             tasks = tuple(Task(f"{model}-{kind}-bs{n}", model, n, GOALS[kind],
-                               (f"{model}-prepare" if before == "prepare" else f"{model}-{before}-bs{n}",)) for n in sizes)
+                               (f"{model}-prepare" if before == "prepare" else f"{model}-{before}-bs{n}",))
+                          for n in sizes)
             infer = kind == "infer"
-            groups.append(Group(f"{model}-{kind}", kind, tasks, f"{model}-{before}", f"{turn}-infer" if infer and turn else None,
+            groups.append(Group(f"{model}-{kind}", kind, tasks, f"{model}-{before}", f"{turn}-infer" if infer and turn
+                                else None,
                                 at_once if infer else None))
             reports += [task.name for task in tasks if kind == "report"]
     return *groups, Group("table", "table", (Task("table", "", None, (), tuple(reports)),))
@@ -189,7 +194,8 @@ def load(path: Path) -> Plan:
 def report_file(plan: Plan, model: str, batch_size: int) -> Path:
     """Return where the report of one run of the plan is going to be."""
     given = plan.variables
-    run = places.run_folder(Path(given["OUT_ROOT"]), given["SOC"], bool(given.get("STANDIN")), given["PROFILE"], model, batch_size)
+    run = places.run_folder(Path(given["OUT_ROOT"]), given["SOC"], bool(given.get("STANDIN")), given["PROFILE"], model,
+                            batch_size)
     return places.report_file(run)
 
 
@@ -215,13 +221,18 @@ def described(plan: Plan, colour: bool = False) -> str:
     rows = [("jobs", "number", "at once", "each holds", "minutes at most", "waits for")]
     for group in plan.groups:
         cpus, chips = site.cpus[group.kind], plan.npus(group)
-        holds = f"{cpus} CPU{'s' * (cpus > 1)}, {plan.memory(group)} GiB" + (f", {chips} NPU{'s' * (chips > 1)}" if chips else "")
-        waits = [f"{group.after}, same batch size" if group.kind in ("infer", "report") else group.after] if group.after else []
+        holds = f"{cpus} CPU{'s' * (cpus > 1)}, {plan.memory(group)} GiB" + (f", {chips} NPU{'s' * (chips > 1)}"
+                                                                             if chips else "")
+        waits = [f"{group.after}, same batch size" if group.kind in ("infer", "report")
+                 else group.after] if group.after else []
         waits += [f"all of {group.turn}"] if group.turn else []
         waits += ["every report"] if group.kind == "table" else []
-        at_once = min(group.at_once or len(group.tasks), plan.max_npus or len(group.tasks) if chips else len(group.tasks))
-        rows.append((group.name, str(len(group.tasks)), str(at_once), holds, str(site.minutes[group.kind]), "; ".join(waits) or "-"))
-    settings = " ".join(f"{name}={value}" for name, value in plan.variables.items() if name not in ("DATA", "OUT_ROOT", "VENV") and value)
+        at_once = min(group.at_once or len(group.tasks), plan.max_npus or len(group.tasks) if chips
+                      else len(group.tasks))
+        rows.append((group.name, str(len(group.tasks)), str(at_once), holds, str(site.minutes[group.kind]),
+                     "; ".join(waits) or "-"))
+    settings = " ".join(f"{name}={value}"
+                        for name, value in plan.variables.items() if name not in ("DATA", "OUT_ROOT", "VENV") and value)
     npus = f"at most {plan.max_npus} NPUs at a time" if plan.max_npus else \
         "as many NPUs at a time as the cluster gives" if on_chip(plan.variables) else "no NPU"
     return f"{len(plan.tasks())} jobs on {plan.cluster}: {settings}; {npus}\n\n{columns(rows, colour)}\n\n{cost(plan)}"

@@ -56,10 +56,13 @@ class Site:
     image: str | None = None
     retries: int = 3
     grace: int = 120
-    cpus: dict[str, int] = field(default_factory=lambda: {"prepare": 4, "compile": 4, "infer": 4, "report": 1, "table": 1})
+    cpus: dict[str,
+               int] = field(default_factory=lambda: {"prepare": 4, "compile": 4, "infer": 4, "report": 1, "table": 1})
     # The largest of the smaller models, at full size and its largest batch, with room; the chip's own atc has not been measured.
-    memory_gib: dict[str, int] = field(default_factory=lambda: {"prepare": 4, "compile": 8, "infer": 4, "report": 4, "table": 1})
-    minutes: dict[str, int] = field(default_factory=lambda: {"prepare": 60, "compile": 120, "infer": 60, "report": 30, "table": 10})
+    memory_gib: dict[str, int] = field(default_factory=lambda: {"prepare": 4, "compile": 8, "infer": 4, "report": 4,
+                                                                "table": 1})
+    minutes: dict[str, int] = field(default_factory=lambda: {"prepare": 60, "compile": 120, "infer": 60, "report": 30,
+                                                             "table": 10})
     slurm: SlurmSite = SlurmSite()
     kubernetes: KubernetesSite = KubernetesSite()
 
@@ -87,7 +90,8 @@ def check(site: Site, where: str) -> None:
         raise UserError(f"{where}: engine = '{site.engine}'; it is one of {', '.join(ENGINES)}")
     if site.engine == "apptainer" and not site.image:
         raise UserError(f"{where}: engine = 'apptainer' needs image = the path of a .sif file")
-    wrong = [f"{name}.{kind} = {n!r}" for name in PER_KIND for kind, n in getattr(site, name).items() if kind not in KINDS or n < 1]
+    wrong = [f"{name}.{kind} = {n!r}" for name in PER_KIND
+             for kind, n in getattr(site, name).items() if kind not in KINDS or n < 1]
     wrong += [f"{name} = {n}" for name in ("retries", "grace") if (n := getattr(site, name)) < (name != "retries")]
     if wrong:
         raise UserError(f"{where}: {', '.join(wrong)}; {', '.join(PER_KIND)} are of {', '.join(KINDS)}, and numbers are whole and positive")

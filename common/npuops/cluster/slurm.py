@@ -58,13 +58,17 @@ class Slurm:
         site, slurm, npus = self.plan.site, self.plan.site.slurm, self.plan.npus(group)
         array = indices(group) and indices(group) + (f"%{group.at_once}" if group.at_once else "")
         options = {
-            "job-name": f"npukit-{self.plan.id}-{group.name}", "partition": (slurm.npu_partition if npus else None) or slurm.partition,
+            "job-name": f"npukit-{self.plan.id}-{group.name}", "partition": (slurm.npu_partition if npus else None)
+            or slurm.partition,
             "account": slurm.account, "qos": slurm.qos, "array": array, "cpus-per-task": site.cpus[group.kind],
-            "mem": f"{self.plan.memory(group)}G", "gres": f"{slurm.gres}:{npus}" if npus else None, "time": site.minutes[group.kind],
+            "mem": f"{self.plan.memory(group)}G", "gres": f"{slurm.gres}:{npus}" if npus else None,
+            "time": site.minutes[group.kind],
             "signal": f"TERM@{site.grace}", "chdir": self.plan.root, "output": self.log(group)}
         return render.sbatch(
-            title=f"npukit {self.plan.id}: {group.name}, {', '.join(group.tasks[0].goals) or 'the table of results'}", options=options,
-            modules=slurm.modules, library=f"{self.plan.root}/common", python=f"{self.plan.variables['VENV']}/bin/python",
+            title=f"npukit {self.plan.id}: {group.name}, {', '.join(group.tasks[0].goals) or 'the table of results'}",
+            options=options,
+            modules=slurm.modules, library=f"{self.plan.root}/common",
+            python=f"{self.plan.variables['VENV']}/bin/python",
             plan=f"{self.plan.folder}/plan.json", group=group.name)
 
     def log(self, group: Group) -> str:
@@ -86,7 +90,8 @@ class Slurm:
         """Return the commands of a submission as a person reads them, <group> in the place of its job id."""
         names = {group.name: f"<{group.name}>" for group in self.plan.groups}
         depends = {group.name: self.dependency(group, names) for group in self.plan.groups}
-        return [" ".join(["sbatch", *([f"--dependency={depends[name]}"] if depends[name] else []), f"{name}.sbatch"]) for name in names]
+        return [" ".join(["sbatch", *([f"--dependency={depends[name]}"] if depends[name] else []), f"{name}.sbatch"])
+                for name in names]
 
     # Submitting, asking, cancelling
 
@@ -96,7 +101,8 @@ class Slurm:
         place = Path(self.plan.folder)
         for group in self.plan.groups:
             depends = self.dependency(group, jobs)
-            done = call("sbatch", "--parsable", *([f"--dependency={depends}"] if depends else []), str(place / f"{group.name}.sbatch"))
+            done = call("sbatch", "--parsable", *([f"--dependency={depends}"] if depends else []),
+                        str(place / f"{group.name}.sbatch"))
             if done.returncode != 0:
                 if jobs:
                     call("scancel", *jobs.values())

@@ -35,7 +35,8 @@ def differing(observations: list[dict]) -> list[list[dict]]:
 def confirmed(observations: list[dict]) -> list[str]:
     """Return the guesses that no observation contradicts, each in its words."""
     wrong = {observation["fact"] for observation in observations if not observation["same"]}
-    guesses = {observation["fact"]: observation["says"] for observation in observations if observation["certainty"] == "guess"}
+    guesses = {observation["fact"]: observation["says"]
+               for observation in observations if observation["certainty"] == "guess"}
     return [f"{fact}: {says}" for fact, says in sorted(guesses.items()) if fact not in wrong]
 
 

@@ -27,7 +27,8 @@ def take(path: Path, root: Path) -> list[Path]:
     told = check(path, tarball.read(path, ["facts.json"])["facts.json"])
     written = [root / "common" / "standin" / "facts" / f"{told['chip']}-{told['versions'].get('cann', 'unknown')}.json"]
     observations = [{key: seen[key] for key in SEEN if key in seen} for seen in told["observations"]]
-    files.write_json(written[0], {**{key: told[key] for key in ("chip", "standin", "versions")}, "observations": observations})
+    files.write_json(written[0],
+                     {**{key: told[key] for key in ("chip", "standin", "versions")}, "observations": observations})
     for model, cost in told["costs"].items():
         if not (root / "models" / model / "Makefile").exists():
             raise UserError(f"{path} has costs of {model!r}, and there is no such model here")

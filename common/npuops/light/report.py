@@ -47,7 +47,8 @@ def write(plan: Plan, records: list[dict]) -> Path:
              "costs": costs(plan), "observations": observations}
     runs = {**name_reports(chip), **name_reports(gears, "-gears"), **name_reports(twin, "-twin")}
     members = {"report.md": markdown(facts, records, chip, gears, twin),
-               "facts.json": as_json(facts), **{f"reports/{name}.json": as_json(each) for name, each in runs.items()}, **logs(plan)}
+               "facts.json": as_json(facts), **{f"reports/{name}.json": as_json(each) for name, each in runs.items()},
+               **logs(plan)}
     path = plan.place.with_name(f"first-light-{plan.chip}.tar.gz")
     files.write_text(plan.place / "report.md", members["report.md"])
     places = {plan.root: ".", plan.root.resolve(): ".", plan.out: "out", plan.out.resolve(): "out"}
@@ -71,7 +72,8 @@ def logs(plan: Plan) -> dict[str, str]:
 
 def reports(plan: Plan, out: Path, standin: bool) -> list[dict]:
     """Return the reports that there are of the plan's models and batch sizes, of the chip or of the stand-in in its place."""
-    paths = [places.report_file(run_folder(plan, out, standin, model, n)) for model in plan.models for n in plan.batches]
+    paths = [places.report_file(run_folder(plan, out, standin, model, n)) for model in plan.models
+             for n in plan.batches]
     return report.read(filter(Path.exists, paths))
 
 
@@ -88,10 +90,12 @@ def versions(plan: Plan) -> dict[str, str]:
     npu = re.search(r"NPU ID *: *(\d+)", ask(plan, "npu-smi", "info", "-l"))
     board = ask(plan, "npu-smi", "info", "-t", "board", "-i", npu[1]) if npu else ""
     firmware = re.search(r"Firmware Version *: *(\S+)", board)
-    found = {"npu_smi": title and title[1], "driver": title and title[2], "firmware": firmware and firmware[1], "cann": cann(plan),
+    found = {"npu_smi": title and title[1], "driver": title and title[2], "firmware": firmware and firmware[1],
+             "cann": cann(plan),
              **dict(line.split() for line in ask(plan, "python3", "-c", MODULES).splitlines()),
              **{name: version for name, version in provenance.tool_versions().items()}}
-    return {**{name: str(version) for name, version in found.items() if version}, "npukit": provenance.commit() or "unknown"}
+    return {**{name: str(version) for name, version in found.items() if version}, "npukit": provenance.commit()
+            or "unknown"}
 
 
 def ask(plan: Plan, *command: str) -> str:
@@ -111,7 +115,8 @@ def cann(plan: Plan) -> str | None:
     """Return CANN's version as its toolkit tells it; the stand-in's where that answers."""
     if plan.standin:
         return "standin"
-    homes = [os.environ.get("ASCEND_TOOLKIT_HOME", ""), "/usr/local/Ascend/ascend-toolkit/latest", "/usr/local/Ascend/cann"]
+    homes = [os.environ.get("ASCEND_TOOLKIT_HOME", ""), "/usr/local/Ascend/ascend-toolkit/latest",
+             "/usr/local/Ascend/cann"]
     tells = ("version.cfg", "*/ascend_toolkit_install.info")
     for path in [file for home in filter(None, homes) for name in tells for file in Path(home).glob(name)]:
         if found := re.search(r"version[^=\n]*=\[?(?:[^:\n]*:)?([0-9][\w.]*)", path.read_text(errors="replace"), re.I):
@@ -130,7 +135,8 @@ def costs(plan: Plan) -> dict[str, dict[str, dict[str, float]]]:
         if path.exists():
             measured = {str(length): statistics.median(times) / batch for length, times in by_length(path).items()}
             found.setdefault(model, {}).setdefault(str(batch), {}).update(measured)
-    return {model: {batch: dict(sorted(cost.items(), key=lambda each: int(each[0]))) for batch, cost in by_batch.items()}
+    return {model: {batch: dict(sorted(cost.items(), key=lambda each: int(each[0])))
+                    for batch, cost in by_batch.items()}
             for model, by_batch in found.items()}
 
 
@@ -168,24 +174,31 @@ def markdown(facts: dict, records: list[dict], chip: list[dict], gears: list[dic
              "## The same in gears", fenced(tables.results(gears)) if gears else "None yet.",
              "## Chip, twin and PyTorch",
              table("model, batch, metric, chip, twin, PyTorch, chip's max diff, twin's max diff", beside(chip, twin)),
-             "## Pure inference beside the original's", table("model, batch, here/s, original/s, ratio", originals(chip)),
-             "## Seconds to export and compile", table("model, batch, lengths, pth2onnx, modify_onnx, atc", compiling([*chip, *gears])),
-             "## Milliseconds of the device for a sample, by length", table("model, batch, length, ms, note", lengths(facts["costs"])),
-             "## Guesses that held", "\n".join(f"- {line}" for line in differences.confirmed(facts["observations"])) or "None yet.",
+             "## Pure inference beside the original's",
+             table("model, batch, here/s, original/s, ratio", originals(chip)),
+             "## Seconds to export and compile",
+             table("model, batch, lengths, pth2onnx, modify_onnx, atc", compiling([*chip, *gears])),
+             "## Milliseconds of the device for a sample, by length",
+             table("model, batch, length, ms, note", lengths(facts["costs"])),
+             "## Guesses that held", "\n".join(f"- {line}" for line in differences.confirmed(facts["observations"]))
+             or "None yet.",
              "## Steps", table("step, device, status, seconds, why", [
-                 (r["name"], "yes" if r["npu"] else "", r["status"], f"{r['seconds']:.0f}", r["why"] or "") for r in records])]
+                 (r["name"], "yes" if r["npu"] else "", r["status"], f"{r['seconds']:.0f}", r["why"] or "")
+                 for r in records])]
     return "\n\n".join(parts) + "\n"
 
 
 def in_short(groups: list, observations: list, records: list[dict], runs: list[dict]) -> str:
     """Return the four lines that matter."""
-    counts = ", ".join(f"{sum(seen[0]['class'] == kind for seen in groups)} where {kind}" for kind in differences.CLASSES)
+    counts = ", ".join(f"{sum(seen[0]['class'] == kind for seen in groups)} where {kind}"
+                       for kind in differences.CLASSES)
     failed = ", ".join(f"{r['model']} at batch size {r['batch_size']}" for r in runs if not r["passes"])
     missing = [r["name"] for r in records if r["status"] != DONE]
     held = sum(r["seconds"] for r in records if r["npu"]) / 60
     return "\n".join([f"- {len(observations)} observations of the tools; {len(groups)} facts differ: {counts}.",
                       f"- {len(runs)} runs of models; {f'a gate is missed by {failed}' if failed else 'all pass their gates'}.",
-                      f"- Steps not done: {', '.join(missing) or 'none'}.", f"- The device was held for {held:.1f} minutes."])
+                      f"- Steps not done: {', '.join(missing) or 'none'}.",
+                      f"- The device was held for {held:.1f} minutes."])
 
 
 def fenced(text: str) -> str:
@@ -194,7 +207,8 @@ def fenced(text: str) -> str:
 
 def table(heading: str, rows: list[tuple]) -> str:
     """Return a table, or a word where it has no rows."""
-    return fenced(columns([tuple(heading.split(", ")), *(tuple(map(str, row)) for row in rows)])) if rows else "None yet."
+    return fenced(columns([tuple(heading.split(", ")),
+                           *(tuple(map(str, row)) for row in rows)])) if rows else "None yet."
 
 
 def beside(chip: list[dict], twin: list[dict]) -> list[tuple]:
@@ -203,7 +217,8 @@ def beside(chip: list[dict], twin: list[dict]) -> list[tuple]:
     rows = []
     for r in chip:
         t = foretold.get((r["model"], r["profile"]))
-        figures = [tables.task_metric(of, of[kind]) if of else "-" for of, kind in ((r, "metrics"), (t, "metrics"), (r, "reference"))]
+        figures = [tables.task_metric(of, of[kind]) if of else "-"
+                   for of, kind in ((r, "metrics"), (t, "metrics"), (r, "reference"))]
         apart = (tables.figure(each and each["fidelity"]["max_abs"], ".1e") for each in (r, t))
         rows.append((r["model"], r["batch_size"], r["metric"], *figures, *apart))
     return rows
@@ -222,7 +237,8 @@ def originals(runs: list[dict]) -> list[tuple]:
 
 def compiling(runs: list[dict]) -> list[tuple]:
     return [(r["model"], r["batch_size"], " ".join(map(str, r["seq_lens"])),
-             *(tables.figure(r["provenance"]["seconds"].get(stage), ".1f") for stage in ("pth2onnx", "modify_onnx", "atc"))) for r in runs]
+             *(tables.figure(r["provenance"]["seconds"].get(stage), ".1f")
+               for stage in ("pth2onnx", "modify_onnx", "atc"))) for r in runs]
 
 
 def lengths(measured: dict) -> list[tuple]:

@@ -86,7 +86,8 @@ def steps(plan: Plan) -> list[Step]:
     Of the models those that run in gears come first, for it is the chip that decides on them.
     """
     profiles = {model: profile_of(plan, model) for model in plan.models}
-    found = [Step("doctor", ("doctor",)), Step("conformance of the tools", ("conformance", "STRICT=", "CASES=not device")),
+    found = [Step("doctor", ("doctor",)),
+             Step("conformance of the tools", ("conformance", "STRICT=", "CASES=not device")),
              Step("conformance on the device", ("conformance", "STRICT=", "CASES=device"), npu=True)]
     in_order = sorted(plan.models, key=lambda model: not has_gears(plan, model))
     for batch in plan.batches:
@@ -94,10 +95,12 @@ def steps(plan: Plan) -> list[Step]:
             found += stages(f"{model} bs{batch}", (f"MODEL={model}", f"BS={batch}", f"PROFILE={profiles[model]}"))
     for batch in reversed(plan.batches):
         for model in filter(lambda model: has_gears(plan, model), in_order):
-            found += stages(f"{model} bs{batch} in gears", (f"MODEL={model}", f"BS={batch}", f"PROFILE={profiles[model]}", "SEQ_LENS=auto",
+            found += stages(f"{model} bs{batch} in gears",
+                            (f"MODEL={model}", f"BS={batch}", f"PROFILE={profiles[model]}", "SEQ_LENS=auto",
                                                            f"GEARS={GEARS}", f"OUT_ROOT={plan.gears}"))
     if not plan.standin:  # which is its own twin
-        found += [Step(f"{model} bs{plan.batches[0]} on the twin", (f"MODEL={model}", f"BS={plan.batches[0]}", f"PROFILE={profiles[model]}",
+        found += [Step(f"{model} bs{plan.batches[0]} on the twin",
+                       (f"MODEL={model}", f"BS={plan.batches[0]}", f"PROFILE={profiles[model]}",
                        "STANDIN=1", "LOOP=1", "postprocess")) for model in in_order]
     return found
 
@@ -124,7 +127,8 @@ def profile_of(plan: Plan, model: str) -> str:
 
 def has_gears(plan: Plan, model: str) -> bool:
     """Say whether a model's page of facts leaves its lengths to the caller."""
-    return re.search(r"^SEQ_LENS\b", (plan.root / "models" / model / "Makefile").read_text(encoding="utf-8"), re.M) is not None
+    return re.search(r"^SEQ_LENS\b", (plan.root / "models" / model / "Makefile").read_text(encoding="utf-8"),
+                     re.M) is not None
 
 
 def run(plan: Plan, minutes: float, report) -> list[dict]:
@@ -152,7 +156,8 @@ def run(plan: Plan, minutes: float, report) -> list[dict]:
 def run_one(plan: Plan, step: Step, left_s: float, statuses: dict[str, str]) -> dict:
     """Run one step, or leave it out where there is no time left or what it needs failed; return its record."""
     command = plan.make(*step.goal)
-    record = {"name": step.name, "command": shlex.join(command), "npu": step.npu, "seconds": 0.0, "status": LEFT_OUT, "why": None}
+    record = {"name": step.name, "command": shlex.join(command), "npu": step.npu, "seconds": 0.0, "status": LEFT_OUT,
+              "why": None}
     if step.after and statuses.get(step.after) != DONE:
         return record | {"why": f"{step.after} is not done"}
     if step.npu and left_s <= 0:
@@ -183,7 +188,8 @@ def watch(command: list[str], log: Path, limit_s: float | None) -> int | None:
 
 def environment() -> dict[str, str]:
     """Return the environment without what a make above hands on: a step's goal says all that it is to be told."""
-    return {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+    return {name: value
+            for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
 
 
 def last_line(log: Path) -> str:

@@ -37,12 +37,16 @@ class Cleaner:
     """
 
     def __init__(self, places: dict[Path, str], keep: Iterable[str] = ()):
-        own = {str(folder): name for folder, name in places.items()} | {str(Path.home()): "~", os.environ.get("HOME", ""): "~"}
-        self.places = sorted(((folder, name) for folder, name in own.items() if len(folder) > 1), key=lambda place: -len(place[0]))
+        own = {str(folder): name
+               for folder, name in places.items()} | {str(Path.home()): "~", os.environ.get("HOME", ""): "~"}
+        self.places = sorted(((folder, name) for folder, name in own.items() if len(folder) > 1),
+                             key=lambda place: -len(place[0]))
         hosts = {platform.node(), platform.node().partition(".")[0], os.environ.get("HOSTNAME", "")}
         users = {user_name(), *(os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER"))}
-        words = [rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])" for word in (hosts | users) - {"", "root", "localhost"}]
-        self.patterns = [(re.compile(pattern, re.M), shown) for pattern, shown in (dict.fromkeys(words, OUT) | PATTERNS).items()]
+        words = [rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])"
+                 for word in (hosts | users) - {"", "root", "localhost"}]
+        self.patterns = [(re.compile(pattern, re.M), shown)
+                         for pattern, shown in (dict.fromkeys(words, OUT) | PATTERNS).items()]
         self.keep = set(keep)
 
     def clean(self, text: str) -> str:
@@ -50,7 +54,8 @@ class Cleaner:
         for folder, name in self.places:
             text = text.replace(folder, name)
         for pattern, shown in self.patterns:
-            text = pattern.sub(lambda found, shown=shown: found[0] if found[0] in self.keep else found.expand(shown), text)
+            text = pattern.sub(lambda found, shown=shown: found[0] if found[0] in self.keep else found.expand(shown),
+                               text)
         return text
 
     def require_clean(self, name: str, text: str) -> None:

@@ -71,13 +71,16 @@ def table(text: str) -> list[Row]:
             above = int(named[1]), re.sub("^Ascend ?", "", named[2]), cells[1]
         elif above and numbers and BUS_ID.fullmatch(cells[1]):
             memory = re.findall(r"(\d+)\s*/\s*(\d+)", cells[2])
-            used, total = next((pair for pair in memory if int(pair[1])), ("0", "0"))  # HBM chips have an empty DDR column
-            rows.append(Row(above[0], int(numbers[1]), int(numbers[2] or len(rows)), above[1], above[2], cells[1].lower(),
+            used, total = next((pair for pair in memory if int(pair[1])),
+                               ("0", "0"))  # HBM chips have an empty DDR column
+            rows.append(Row(above[0], int(numbers[1]), int(numbers[2] or len(rows)), above[1], above[2],
+                            cells[1].lower(),
                             int(used), int(total), []))
         elif numbers and numbers[2] and cells[1].isdigit():
             for row in rows:
                 if (row.npu_id, row.chip_id) == (int(numbers[1]), int(numbers[2])):
-                    row.processes.append((int(cells[1]), next((cell for cell in cells[2:] if cell and not cell.isdigit()), "")))
+                    row.processes.append((int(cells[1]),
+                                          next((cell for cell in cells[2:] if cell and not cell.isdigit()), "")))
     return rows
 
 

@@ -25,7 +25,8 @@ from npuops.stage import device
 # CANN -> the oldest driver that it is released for; what is newer wants no older one. (Release note of CANN 8.5.0, "Mapping
 # Between CANN and Driver Versions": HDK 25.0, 25.2, 25.3, 25.5.) Older CANN: not documented in one place, not judged.
 OLDEST_DRIVER = {(8, 5): (25, 0)}
-DRIVER_FILES = ("usr/local/dcmi", "usr/local/Ascend/driver/lib64", "usr/local/Ascend/driver/version.info", "etc/ascend_install.info")
+DRIVER_FILES = ("usr/local/dcmi", "usr/local/Ascend/driver/lib64", "usr/local/Ascend/driver/version.info",
+                "etc/ascend_install.info")
 CONTROL_NODES = ("davinci_manager", "devmm_svm", "hisi_hdc")
 WHERE = "import importlib.util as u; s = u.find_spec('ais_bench'); print((s.submodule_search_locations or [s.origin])[0] if s else '')"
 MEMORY_GB, DISK_GB = 8, 5  # what the tracing and compiling of BERT-large takes at most; one model's run, full size
@@ -43,7 +44,8 @@ class Line:
     mend: str = ""
 
     def __str__(self) -> str:
-        return f"{'wrong' if self.mend else 'ok':6}{self.what:13}{self.found}" + (f"\n{'':19}-> {self.mend}" if self.mend else "")
+        return f"{'wrong' if self.mend else 'ok':6}{self.what:13}{self.found}" + (f"\n{'':19}-> {self.mend}"
+                                                                                  if self.mend else "")
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Machine:
         if path is None:
             return None
         try:
-            done = subprocess.run([path, *command[1:]], capture_output=True, text=True, timeout=60, env=self.environment)
+            done = subprocess.run([path, *command[1:]], capture_output=True, text=True, timeout=60,
+                                  env=self.environment)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout if done.returncode == 0 else None
@@ -86,11 +89,13 @@ class Machine:
 def examine(machine: Machine) -> list[Line]:
     """Return every finding, in the order in which they matter."""
     lines = list(engine(machine))
-    if any((machine.nodes(), machine.has("usr/local/Ascend/driver"), shutil.which("npu-smi", path=machine.environment.get("PATH")))):
+    if any((machine.nodes(), machine.has("usr/local/Ascend/driver"),
+            shutil.which("npu-smi", path=machine.environment.get("PATH")))):
         lines += [*nodes(machine), *driver(machine), *chips(machine)]
     else:
         lines.append(Line("NPU", "none: no /dev/davinciN, no driver; SOC=cpu and STANDIN=1 run here"))
-    return [*lines, *cann(machine), *runner(machine), *ground(machine, in_image="npukit-" in lines[0].found), *resources(machine)]
+    return [*lines, *cann(machine), *runner(machine), *ground(machine, in_image="npukit-" in lines[0].found),
+            *resources(machine)]
 
 
 def engine(machine: Machine) -> Iterator[Line]:
@@ -99,7 +104,8 @@ def engine(machine: Machine) -> Iterator[Line]:
         yield Line("container", machine.environment.get("NPUKIT_IMAGE", "not one of npukit's"))
         return
     for name in ("docker", "podman"):
-        if (version := machine.run(name, "version", "--format", "{{.Server.Version}}" if name == "docker" else "{{.Client.Version}}")):
+        if (version := machine.run(name, "version", "--format", "{{.Server.Version}}" if name == "docker"
+                                   else "{{.Client.Version}}")):
             images = machine.run(name, "images", "--format", "{{.Repository}}") or ""
             ours = sorted({image.rpartition("/")[2] for image in images.split() if "npukit-" in image})
             found = f"{name} {version.strip()}, {', '.join(ours) or 'no image of npukit'}"
@@ -116,19 +122,22 @@ def nodes(machine: Machine) -> Iterator[Line]:
     """The device nodes, and whether this user may open them."""
     found = machine.nodes()
     if not found:
-        yield Line("nodes", "no /dev/davinciN", "run the container with --device /dev/davinci0" if machine.contained() else
+        yield Line("nodes", "no /dev/davinciN", "run the container with --device /dev/davinci0" if machine.contained()
+                   else
                    "install the driver, or load it: its kernel modules make the nodes")
         return
     yield Line("nodes", " ".join(f"/dev/davinci{n}" for n in found))
     missing = [name for name in CONTROL_NODES if not machine.has(f"dev/{name}")]
     if missing:
         yield Line("nodes", f"no {', '.join(f'/dev/{name}' for name in missing)}",
-                   "run the container with " + " ".join(f"--device /dev/{name}" for name in missing) if machine.contained() else
+                   "run the container with " + " ".join(f"--device /dev/{name}" for name in missing)
+                   if machine.contained() else
                    "install the driver again: it makes these beside the chips' own")
     for number in found:
         path = machine.root / f"dev/davinci{number}"
         stat, readable = path.stat(), os.access(path, os.R_OK | os.W_OK)
-        yield Line("permission", f"/dev/davinci{number} is {stat.st_mode & 0o777:o}, uid {stat.st_uid}, group {stat.st_gid}",
+        yield Line("permission",
+                   f"/dev/davinci{number} is {stat.st_mode & 0o777:o}, uid {stat.st_uid}, group {stat.st_gid}",
                    "" if readable else f"run the container with --group-add {stat.st_gid}" if machine.contained() else
                    f"add this user to group {stat.st_gid}: usermod -aG \"$(getent group {stat.st_gid} | cut -d: -f1)\" $USER")
 
@@ -140,7 +149,8 @@ def driver(machine: Machine) -> Iterator[Line]:
     yield Line("driver", version or "version unknown")
     if missing:
         yield Line("driver", f"no {', '.join(missing)}",
-                   "run the container with " + " ".join(f"-v {name}:{name}:ro" for name in missing) if machine.contained() else
+                   "run the container with " + " ".join(f"-v {name}:{name}:ro" for name in missing)
+                   if machine.contained() else
                    "install the driver completely (--full)")
 
 
@@ -158,21 +168,25 @@ def chips(machine: Machine) -> Iterator[Line]:
         return
     text = machine.run("npu-smi", "info")
     if text is None:
-        yield Line("npu-smi", "fails", "the chip is another container's, its node may not be opened, or libraries of the driver are "
+        yield Line("npu-smi", "fails",
+                   "the chip is another container's, its node may not be opened, or libraries of the driver are "
                    "not mounted: see the lines above")
         return
     rows = device.table(text)
     if not rows:
-        yield Line("npu-smi", "shows no chip", "look at dmesg for the driver's messages; in a container, see the nodes above")
+        yield Line("npu-smi", "shows no chip",
+                   "look at dmesg for the driver's messages; in a container, see the nodes above")
         return
     yield from joined(machine, rows)
     for row in rows:
         name = f"NPU {row.npu_id} chip {row.chip_id}"
         if row.health.upper() != "OK":
-            yield Line("health", f"{name}: {row.health}", f"npu-smi info -t health -i {row.npu_id} -c {row.chip_id}; reset the card")
+            yield Line("health", f"{name}: {row.health}",
+                       f"npu-smi info -t health -i {row.npu_id} -c {row.chip_id}; reset the card")
         if row.processes:
             who = ", ".join(f"{pid} {process}".strip() for pid, process in row.processes)
-            yield Line("busy", f"{name}: {who}", "wait for it, or take another chip with DEVICE=; timings need an idle one")
+            yield Line("busy", f"{name}: {who}",
+                       "wait for it, or take another chip with DEVICE=; timings need an idle one")
     names = sorted({f"Ascend{row.name}" for row in rows})
     yield Line("soc_version", " and ".join(names), f"say which: SOC={names[0]}" if len(names) > 1 else "")
 
@@ -189,7 +203,8 @@ def joined(machine: Machine, rows: list[device.Row]) -> Iterator[Line]:
     for folder in sorted((machine.root / "sys/bus/pci/devices").glob("*")):
         vendor, kind = machine.text(f"{folder}/vendor").strip(), machine.text(f"{folder}/class").strip()
         if vendor == "0x19e5" and kind.startswith("0x1200") and folder.name.lower() not in shown and not machine.contained():
-            yield Line("chip", f"{folder.name} is on the PCI bus and npu-smi does not show it", "look at dmesg; load the driver again")
+            yield Line("chip", f"{folder.name} is on the PCI bus and npu-smi does not show it",
+                       "look at dmesg; load the driver again")
 
 
 def cann(machine: Machine) -> Iterator[Line]:
@@ -263,7 +278,8 @@ def tools(machine: Machine) -> Iterator[Line]:
             yield Line("tools", f"no {name} on PATH", f"install it: apt-get install {TOOLS[name]}")
     version = re.match(r"GNU Make (\d+)\S*", machine.run("make", "--version") or "")
     if "make" in found and not (version and int(version[1]) >= 4):
-        yield Line("tools", version[0] if version else "make is not GNU Make", "GNU Make 4 is needed: apt-get install make")
+        yield Line("tools", version[0] if version else "make is not GNU Make",
+                   "GNU Make 4 is needed: apt-get install make")
 
 
 def python(machine: Machine) -> Iterator[Line]:
@@ -280,13 +296,15 @@ def unmade(machine: Machine, venv: Path) -> Iterator[Line]:
     """What the first make needs to make the environment: room, and the package index, which nothing asks for afterwards."""
     place = next(folder for folder in venv.parents if folder.exists())
     free = shutil.disk_usage(place).free / 1e9
-    yield Line("environment", f"no {venv} yet, {free:.0f} GB free there: `make setup` makes it", "" if free >= VENV_GB else
+    yield Line("environment", f"no {venv} yet, {free:.0f} GB free there: `make setup` makes it", "" if free >= VENV_GB
+               else
                f"it wants {VENV_GB} GB: give VENV= a place")
     asked = machine.run("python3", "-m", "pip", "config", "get", "global.index-url") or ""
     index = machine.environment.get("PIP_INDEX_URL") or asked.strip() or INDEX
     where = urllib.parse.urlsplit(index).hostname or "the package index"  # an address may hold a password
     there = answers(index)
-    yield Line("index", f"{where} {'answers' if there else f'does not answer within {INDEX_SECONDS} s'}", "" if there else
+    yield Line("index", f"{where} {'answers' if there else f'does not answer within {INDEX_SECONDS} s'}", "" if there
+               else
                "name a mirror with PIP_INDEX_URL=, a proxy with HTTPS_PROXY=, or run in an image: docker/README.md")
 
 
@@ -305,7 +323,8 @@ def resources(machine: Machine) -> Iterator[Line]:
     """Memory, disk and threads: what was granted, not what the host has."""
     limits = [machine.text(f"sys/fs/cgroup/{name}").strip() for name in ("memory.max", "memory/memory.limit_in_bytes")]
     match = re.search(r"MemAvailable:\s+(\d+) kB", machine.text("proc/meminfo"))
-    memory = min([*(int(limit) for limit in limits if limit.isdigit()), *([int(match[1]) * 1024] if match else [])], default=0) / 1e9
+    memory = min([*(int(limit) for limit in limits if limit.isdigit()), *([int(match[1]) * 1024] if match else [])],
+                 default=0) / 1e9
     yield Line("memory", f"{memory:.0f} GB", "" if memory >= MEMORY_GB else
                f"full-size models want {MEMORY_GB} GB: raise --memory, or end something")
     out = Path(machine.environment.get("OUT_ROOT", "out"))

@@ -62,7 +62,8 @@ def prerequisite(path: str, command: Iterable[str], places: dict[str, str]) -> s
     if name.startswith(PROJECT):
         if listed or "/__pycache__" in name:
             return None  # the import system lists folders to find modules
-    elif not name.startswith("$(DATA)/") and not any(path == given or path.startswith(f"{given}/") for given in own_paths(command, places)):
+    elif not name.startswith("$(DATA)/") and not any(path == given or path.startswith(f"{given}/")
+                                                     for given in own_paths(command, places)):
         return None
     return escaped(name) if listed or os.path.exists(path) else f"$(wildcard {escaped(name)})"
 

@@ -35,11 +35,13 @@ from npuops.stage.device import require_idle, require_node
 # The device or its driver is gone or taken, whatever the tool at hand calls it (ascend_toolchain: dcmi, ACL runtime).
 INFRASTRUCTURE = re.compile(r"-8005\b|\b107001\b|\b507033\b|\b507899\b|dcmi module initialize failed|acl open device \d+ failed")
 FULL = re.compile(r"No space left on device|Disk quota exceeded")
-OWN = {"log.txt", "record.json", "command", "reads.mk", "outputs_summary.json"}  # files that tell of one run and its times
+OWN = {"log.txt", "record.json", "command", "reads.mk",
+       "outputs_summary.json"}  # files that tell of one run and its times
 TAIL = 15  # lines of a failed command's output that are shown where the rest is not
 
 
-def run_shared(into: Path, command: list[str], versions: str = "", places: dict[str, str] | None = None, **options) -> None:
+def run_shared(into: Path, command: list[str], versions: str = "", places: dict[str, str] | None = None,
+               **options) -> None:
     """Run a stage that jobs on other hosts may be running too: one does, the others wait and find it made.
 
     options  as run takes them
@@ -53,7 +55,8 @@ def run_shared(into: Path, command: list[str], versions: str = "", places: dict[
         run(into, command, versions, places, **options)
 
 
-def run(into: Path, command: list[str], versions: str = "", places: dict[str, str] | None = None, target: str = "record.json",
+def run(into: Path, command: list[str], versions: str = "", places: dict[str, str] | None = None,
+        target: str = "record.json",
         chip: bool = False, idle: int | None = None, show: bool = False, run: dict | None = None) -> None:
     """Run the command in a folder of its own and move the folder to `into` if it exits with 0.
 
@@ -84,7 +87,8 @@ def identity(told: str) -> dict | None:
     if not told:
         return None
     values = dict(each.split("=", 1) for each in told.split())
-    return {**values, "standin": bool(values["standin"]), "batch_size": int(values["batch_size"]) if values["batch_size"] else None}
+    return {**values, "standin": bool(values["standin"]), "batch_size": int(values["batch_size"])
+            if values["batch_size"] else None}
 
 
 def in_a_folder(into: Path, command: list[str], key: str, places: dict[str, str], target: str, show: bool,
@@ -104,7 +108,8 @@ def in_a_folder(into: Path, command: list[str], key: str, places: dict[str, str]
         notes.unlink(missing_ok=True)
         blame(status, publish(new, into.with_name(f"{into.name}.failed")), show)
     record = {"command": shlex.join(command), "started": started.isoformat(timespec="seconds"), "seconds": seconds,
-              "memory_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2)}  # Linux counts in KiB
+              "memory_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20,
+                                  2)}  # Linux counts in KiB
     if run:
         record["run"] = run
     (new / "record.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -174,7 +179,8 @@ def publish(new: Path, into: Path) -> Path:
 def verify(new: Path, into: Path) -> None:
     """Keep what another job has put in place while this one ran, and make sure that both made the same; times may differ."""
     differing = [name for name in sorted(contents(new) | contents(into))
-                 if not ((new / name).is_file() and (into / name).is_file() and sha256(new / name) == sha256(into / name))]
+                 if not ((new / name).is_file() and (into / name).is_file()
+                         and sha256(new / name) == sha256(into / name))]
     shutil.rmtree(new)
     if differing:
         raise JobFailed(f"{into} was made twice at the same time, and {', '.join(differing[:3])} differ; the first is kept. "

@@ -30,7 +30,8 @@ def reasons(debug: Iterable[str], out: Path) -> Iterator[str]:
         elif match := NEWER.fullmatch(line):
             why.setdefault(match[2], []).append(newer(*match.groups()))
         elif match := GONE.fullmatch(line):
-            why.setdefault(match[2], []).append(differences(match[2], keys) if match[1] == "changed" else f"{match[1]} is gone")
+            why.setdefault(match[2], []).append(differences(match[2], keys) if match[1] == "changed"
+                                                else f"{match[1]} is gone")
         elif (match := REMADE.fullmatch(line)) and Path(match[1]).is_relative_to(out):
             yield f"{Path(match[1]).relative_to(out.parent)}: {'; '.join(why.get(match[1], ['a stage before it runs again']))}"
 

@@ -88,8 +88,10 @@ class Case:
     def run(self, command: str) -> subprocess.CompletedProcess:
         """Run a bash command line in the case's folder; exit status 124 where nothing answers in time. It leaves no process."""
         self.command = command
-        process = subprocess.Popen(["bash", "-c", f"{ATC}\nSOC={self.soc}\n{command}"], cwd=self.folder, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True)
+        process = subprocess.Popen(["bash", "-c", f"{ATC}\nSOC={self.soc}\n{command}"], cwd=self.folder,
+                                   stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+                                   start_new_session=True)
         try:
             said, complained = process.communicate(timeout=TIMEOUT_S)
             return subprocess.CompletedProcess(command, process.returncode, said, complained)
@@ -142,7 +144,8 @@ class Case:
         known, pattern = self.book.facts[fact], expected if isinstance(expected, re.Pattern) else None
         same = bool(pattern.search(observed)) if pattern else observed == expected
         shown = self.shown(observed, masked=bool(pattern) or not same)
-        line = {"case": self.name, "fact": fact, "says": known.says, "source": known.source, "certainty": known.certainty,
+        line = {"case": self.name, "fact": fact, "says": known.says, "source": known.source,
+                "certainty": known.certainty,
                 "command": self.shown(self.command.replace("$SOC", self.soc)), "observed": shown, "same": same,
                 "expected": f"/{pattern.pattern}/" if pattern else expected, **({} if same else known.sort(shown))}
         times = sum(self.name == seen["case"] and fact == seen["fact"] for seen in self.book.observations)

@@ -54,9 +54,11 @@ def summing(path, inputs, kind=INT64):
     nodes, weights = [], {}
     for index, name in enumerate(inputs):
         weights[f"w{index}"] = np.float32(10**index)
-        nodes += [("Cast", name, f"{name}_f", f"cast{index}", {"to": FLOAT}), ("Mul", f"{name}_f w{index}", f"t{index}", f"weigh{index}")]
+        nodes += [("Cast", name, f"{name}_f", f"cast{index}", {"to": FLOAT}),
+                  ("Mul", f"{name}_f w{index}", f"t{index}", f"weigh{index}")]
     nodes.append(("Sum", " ".join(f"t{index}" for index in range(len(inputs))), "total", "last"))
-    save(path, nodes, {name: (kind, shape) for name, shape in inputs.items()}, {"total": (FLOAT, next(iter(inputs.values())))}, weights, 13)
+    save(path, nodes, {name: (kind, shape) for name, shape in inputs.items()},
+         {"total": (FLOAT, next(iter(inputs.values())))}, weights, 13)
 
 
 def samples(folder: Path, count, shape, dtype="int64", name="data_{}.npy", start=0):

@@ -62,7 +62,8 @@ LINES = {  # in the order of the log
 def test_log_lines(two):
     done = two.bench(f"--model m.om --input a,b {INTO}")
     text = f"{done.stdout}\n{done.stderr}"
-    two.sees("ais_bench.log_lines", [name for name, line in LINES.items() if not re.search(rf"^\[INFO\] {line}$", text, re.M)], [])
+    two.sees("ais_bench.log_lines",
+             [name for name, line in LINES.items() if not re.search(rf"^\[INFO\] {line}$", text, re.M)], [])
     line = next((line for line in text.splitlines() if "throughput" in line), "none")
     two.sees("ais_bench.throughput_line", line,
              re.compile(rf"^\[INFO\] throughput 1000\*batchsize\.mean\({N}\)/NPU_compute_time\.mean\({N}\): {N}$"))
@@ -73,14 +74,17 @@ def test_log_lines(two):
 def test_summary_beside_the_folder(two):
     done = two.bench(f"--model m.om --input a,b {INTO} --loop 2")
     path = two.folder / "out/d_summary.json"
-    two.sees("ais_bench.summary_place", [str(p.relative_to(two.folder)) for p in two.folder.glob("out/**/*.json")], ["out/d_summary.json"])
+    two.sees("ais_bench.summary_place", [str(p.relative_to(two.folder)) for p in two.folder.glob("out/**/*.json")],
+             ["out/d_summary.json"])
     summary = json.loads(path.read_text())
-    keys = {"filesinfo", "NPU_compute_time", "H2D_latency", "D2H_latency", "throughput", "npu_compute_time_list", "pid", "args"}
+    keys = {"filesinfo", "NPU_compute_time", "H2D_latency", "D2H_latency", "throughput", "npu_compute_time_list", "pid",
+            "args"}
     two.sees("ais_bench.summary_keys", sorted(keys - set(summary)), [])
     files = {side: [Path(name).name for name in names] for side, names in summary["filesinfo"]["10"].items()}
     two.sees("ais_bench.filesinfo", files, {"infiles": ["data_10.npy", "data_10.npy"], "outfiles": ["data_10_0.bin"]})
     two.sees("ais_bench.time_list", [type(t).__name__ for t in summary["npu_compute_time_list"]], ["float"] * 6)
-    two.sees("ais_bench.statistics", sorted(summary["NPU_compute_time"]), ["count", "max", "mean", "median", "min", "percentile(99%)"])
+    two.sees("ais_bench.statistics", sorted(summary["NPU_compute_time"]),
+             ["count", "max", "mean", "median", "min", "percentile(99%)"])
     batch, mean, throughput = map(float, THROUGHPUT.search(done.stdout + done.stderr).groups())
     two.sees("ais_bench.throughput", [batch, throughput == pytest.approx(1000 * 4 / mean, rel=1e-3)], [4.0, True])
 
@@ -104,7 +108,8 @@ def test_default_format_is_bin(two):
 
 def test_text_output(two):
     two.bench(f"--model m.om --input a,b {INTO} --outfmt TXT")
-    two.sees("ais_bench.txt", " ".join((two.folder / "out/d/data_1_0.txt").read_text().split()), "1011.000000 1011.000000 1011.000000")
+    two.sees("ais_bench.txt", " ".join((two.folder / "out/d/data_1_0.txt").read_text().split()),
+             "1011.000000 1011.000000 1011.000000")
 
 
 def test_stem_ends_at_the_first_dot(case):
@@ -139,7 +144,8 @@ def test_pure_inference(two):
     text = done.stdout + done.stderr
     two.sees("ais_bench.counts_executions", len(re.findall(r"\[DEBUG\] model aclExec cost : [0-9.]+$", text, re.M)), 7)
     two.sees("ais_bench.loop_line", "loop inference exec: (5/5)" in text, True)
-    two.sees("ais_bench.pure_output_name", [path.name for path in (two.folder / "out/d").iterdir()], ["pure_infer_data_0.bin"])
+    two.sees("ais_bench.pure_output_name", [path.name for path in (two.folder / "out/d").iterdir()],
+             ["pure_infer_data_0.bin"])
     summary = json.loads((two.folder / "out/d_summary.json").read_text())
     two.sees("ais_bench.warm_up_is_not_counted", summary["NPU_compute_time"]["count"], 5)
 
@@ -156,7 +162,8 @@ def test_all_summary_and_given_batch_size(two):
 def test_intervals(two, flag):
     two.bench(f"--model m.om --input a,b {INTO} {flag}", f"ais_bench.{flag.split()[0].strip('-')}")
     summary = json.loads((two.folder / "out/d_summary.json").read_text())
-    two.sees("ais_bench.intervals", [sorted(summary["NPU_compute_time"]), isinstance(summary["npu_compute_time_list"][0], list)],
+    two.sees("ais_bench.intervals",
+             [sorted(summary["NPU_compute_time"]), isinstance(summary["npu_compute_time_list"][0], list)],
              [["count", "mean"], True])
 
 
@@ -179,13 +186,15 @@ def gears(case):
 def test_a_gear_has_to_be_chosen(gears):
     done = gears.run("python3 -m ais_bench --model m.om")
     gears.sees("ais_bench.gear_has_to_be_chosen", done.returncode, 1)
-    gears.sees("ais_bench.gear_words", done.stdout + done.stderr, re.compile(r"check failed dym gearcount:2 but dymtype:0 not set"))
+    gears.sees("ais_bench.gear_words", done.stdout + done.stderr,
+               re.compile(r"check failed dym gearcount:2 but dymtype:0 not set"))
 
 
 def test_dims_gear(gears):
     gears.bench(f"--model m.om --input a,b --dymDims 'a:2,3;b:2,3' {INTO} --outfmt NPY", "ais_bench.dymDims")
     gears.sees("ais_bench.dymDims", answers(gears, NAMES[:3]), [0.0, 11.0, 22.0])
-    gears.sees("ais_bench.other_gears_are_refused", gears.run("python3 -m ais_bench --model m.om --dymDims 'a:2,4;b:2,4'").returncode, 1)
+    gears.sees("ais_bench.other_gears_are_refused",
+               gears.run("python3 -m ais_bench --model m.om --dymDims 'a:2,4;b:2,4'").returncode, 1)
 
 
 def test_batch_gear(two):
@@ -205,12 +214,15 @@ def test_automatic_gears(case):
     for name in "ab":
         samples(case.folder / name, 1, (1, 3), name="short.npy")
         samples(case.folder / name, 1, (2, 5), name="wide.npy")
-    done = case.bench(f"--model m.om --input a,b --auto_set_dymdims_mode 1 {INTO} --outfmt NPY", "ais_bench.automatic_gears")
-    case.sees("ais_bench.automatic_gears", [list(np.load(case.folder / f"out/d/{name}_0.npy").shape) for name in ("short", "wide")],
+    done = case.bench(f"--model m.om --input a,b --auto_set_dymdims_mode 1 {INTO} --outfmt NPY",
+                      "ais_bench.automatic_gears")
+    case.sees("ais_bench.automatic_gears",
+              [list(np.load(case.folder / f"out/d/{name}_0.npy").shape) for name in ("short", "wide")],
               [[1, 3], [2, 5]])
     case.sees("ais_bench.mean_batch_size", THROUGHPUT.search(done.stdout + done.stderr)[1], "1.5")
     summary = json.loads((case.folder / "out/d_summary.json").read_text())
-    case.sees("ais_bench.times_in_file_order", [len(summary["npu_compute_time_list"]), Path(summary["filesinfo"]["0"]["infiles"][0]).name],
+    case.sees("ais_bench.times_in_file_order",
+              [len(summary["npu_compute_time_list"]), Path(summary["filesinfo"]["0"]["infiles"][0]).name],
               [2, "short.npy"])
 
 
@@ -231,23 +243,29 @@ def test_a_shorter_gear_is_not_slower(case):
 
 def test_several_devices(two):
     done = two.bench(f"--model m.om --input a,b {INTO} --device 0,0 --outfmt NPY", "ais_bench.several_devices")
-    two.sees("ais_bench.several_devices_lines", done.stdout + done.stderr, re.compile(r"multidevice run end qsize:4 result:[01]"))
-    two.sees("ais_bench.several_devices_folders", sorted(path.name for path in (two.folder / "out/d").iterdir() if path.is_dir()),
+    two.sees("ais_bench.several_devices_lines", done.stdout + done.stderr,
+             re.compile(r"multidevice run end qsize:4 result:[01]"))
+    two.sees("ais_bench.several_devices_folders",
+             sorted(path.name for path in (two.folder / "out/d").iterdir() if path.is_dir()),
              ["device0_0", "device0_1"])
 
 
 @pytest.mark.parametrize("flags", [
-    "", "--model none.om", "--model m.onnx", "--model m.om --loop 0", "--model m.om --loop 100001", "--model m.om --debug maybe",
+    "", "--model none.om", "--model m.onnx", "--model m.om --loop 0", "--model m.om --loop 100001",
+    "--model m.om --debug maybe",
     "--model m.om --outfmt CSV", "--model m.om --device 256", "--model m.om --device a", "--model m.om --threads 65",
-    "--model m.om --batchsize 4097", "--model m.om --output_batchsize_axis 9", "--model m.om --output o --output_dirname /abs",
+    "--model m.om --batchsize 4097", "--model m.om --output_batchsize_axis 9",
+    "--model m.om --output o --output_dirname /abs",
     "--model m.om --npu_id 65536", "--model m.om --outputSize 1,x", "--model m.om --dymShape a:1,2,3,4,5,6,7,8",
-    "--model m.om --dymDims a:2,x", "--model m.om --unknown 1"], ids=lambda flags: "_".join(flags.split()[2:] or flags.split()) or "none")
+    "--model m.om --dymDims a:2,x", "--model m.om --unknown 1"],
+                         ids=lambda flags: "_".join(flags.split()[2:] or flags.split()) or "none")
 def test_bad_value(two, flags):
     two.sees("ais_bench.bad_values_exit_2", two.run(f"python3 -m ais_bench {flags}").returncode, 2)
 
 
 @pytest.mark.parametrize("flags", [
-    "--output_dirname d", "--input a", "--input a,none", "--input a,empty", "--input a,few", "--input wide,b", "--input a,wide",
+    "--output_dirname d", "--input a", "--input a,none", "--input a,empty", "--input a,few", "--input wide,b",
+    "--input a,wide",
     "--input a,broken", "--device 99", "--dymBatch 2", "--input a,b --output o --output_batchsize_axis 1"],
     ids=lambda flags: "_".join(flags.replace("--", "").split()))
 def test_failure(two, flags):
@@ -262,7 +280,8 @@ def test_failure(two, flags):
         two.sees("ais_bench.device_words", done.stdout + done.stderr, re.compile(r"acl open device 99 failed"))
         two.sees("ais_bench.device_code", done.stdout + done.stderr, re.compile(r"107001|507033"))
     if flags == "--input wide,b":
-        two.sees("ais_bench.size_words", done.stdout + done.stderr, re.compile(r"arg0 tensorsize: ?96 filesize: ?56 not match"))
+        two.sees("ais_bench.size_words", done.stdout + done.stderr,
+                 re.compile(r"arg0 tensorsize: ?96 filesize: ?56 not match"))
 
 
 def test_model_of_another_chip(two):

@@ -32,7 +32,8 @@ def test_layout_and_lines(tool):
               re.compile(r"throughput 1000\*batchsize\(1\)/NPU_compute_time.mean\([0-9.e-]+\): [0-9.e+-]+$", re.M))
 
 
-@pytest.mark.parametrize("flags", ["--om m.om -r 3", "--model m.om --loop=3 --batchsize 2 --debug", "--model m.om --run_mode loop",
+@pytest.mark.parametrize("flags", ["--om m.om -r 3", "--model m.om --loop=3 --batchsize 2 --debug",
+                                   "--model m.om --run_mode loop",
                                    "--model m.om --outfmt TXT --output out"], ids=["om_r", "debug", "run_mode", "txt"])
 def test_flags_of_its_time(tool, flags):
     tool.do("ais_infer.flags", f"python3 ais_infer.py {flags}")
@@ -51,4 +52,5 @@ def test_commands_of_the_original(case):
     case.do("ais_infer.originals", """ln -s $(command -v ais_infer.py) .
 python3 ais_infer.py --model $PWD/elmo_sim.om --input $PWD/bin_path --output $PWD/om_out
 python3 ais_infer.py --model $PWD/elmo_sim.om --loop=20""")
-    case.sees("ais_infer.originals", [name for name in ("0_0.bin", "sumary.json") if not list(case.folder.glob(f"om_out/*/{name}"))], [])
+    case.sees("ais_infer.originals",
+              [name for name in ("0_0.bin", "sumary.json") if not list(case.folder.glob(f"om_out/*/{name}"))], [])

@@ -52,17 +52,20 @@ def test_rounded_to_nearest_even(case, operator):
     exact = {"Add": x + w, "Sub": x - w, "Mul": x * w, "Div": x / w}[operator]
     y = answer(case, [(operator, "x w", "y")], x, {"w": weight})
     wrong = int((y != half(exact)).sum())
-    case.sees(f"fp16.rounds_{operator.lower()}", f"{wrong} of 65 results are not rounded to the nearest half" if wrong else "nearest",
+    case.sees(f"fp16.rounds_{operator.lower()}", f"{wrong} of 65 results are not rounded to the nearest half" if wrong
+              else "nearest",
               "nearest")
 
 
-@pytest.mark.parametrize("options, expected", [("--is_weight_clip=0", ["-inf", "nan"]), ("--is_weight_clip=1", [-65504.0, 0.0]),
+@pytest.mark.parametrize("options, expected",
+                         [("--is_weight_clip=0", ["-inf", "nan"]), ("--is_weight_clip=1", [-65504.0, 0.0]),
                                                ("", ["-inf", "nan"])], ids=["infinite", "clipped", "default"])
 def test_the_mask_constant(case, options, expected):
     """The classic failure: -3.4e38 becomes -inf, and 0 * -inf is no number."""
     fact = "fp16.mask_constant" if options else "fp16.mask_constant_by_default"
     if options:
-        case.do("atc.is_weight_clip", "atc --help | grep -q is_weight_clip || { echo unknown command line flag is_weight_clip; exit 1; }")
+        case.do("atc.is_weight_clip",
+                "atc --help | grep -q is_weight_clip || { echo unknown command line flag is_weight_clip; exit 1; }")
     y = answer(case, [("Mul", "x lowest", "y")], [[1, 0]], {"lowest": LOWEST}, options)
     case.sees(fact, [abs(v) if v == 0 else v for v in listed(y)], expected)
 
@@ -91,12 +94,14 @@ def test_a_small_network_is_float16_after_every_operator(case):
     x = np.random.default_rng(1).standard_normal((2, 4)).astype(np.float32)
     w, b, v = (half(weights[name]) for name in "wbv")
     expected = half(np.maximum(half(half(half(x) @ w) + b), 0) @ v)
-    y = answer(case, [("MatMul", "x w", "xw", "first"), ("Add", "xw b", "sum"), ("Relu", "sum", "h"), ("MatMul", "h v", "y", "second")],
+    y = answer(case, [("MatMul", "x w", "xw", "first"), ("Add", "xw b", "sum"), ("Relu", "sum", "h"),
+                      ("MatMul", "h v", "y", "second")],
                x, weights)
     case.sees("fp16.network", bool(np.allclose(y, expected, rtol=2**-9, atol=2**-9)), True)
 
 
-@pytest.mark.parametrize("options", ["--precision_mode=force_fp32", "--precision_mode=must_keep_origin_dtype", "--precision_mode_v2=origin",
+@pytest.mark.parametrize("options", ["--precision_mode=force_fp32", "--precision_mode=must_keep_origin_dtype",
+                                     "--precision_mode_v2=origin",
                                      "--precision_mode=allow_mix_precision", "--precision_mode_v2=mixed_float16",
                                      "--precision_mode=allow_fp32_to_fp16", "--precision_mode=cube_fp16in_fp32out"],
                          ids=lambda options: options.partition("=")[2])
@@ -108,13 +113,15 @@ def test_precision_modes(case, options):
 
 def test_lstm_has_narrow_results(case):
     chance = generator()
-    weights = {"w": chance.standard_normal((1, 12, 4)).astype(np.float32), "r": chance.standard_normal((1, 12, 3)).astype(np.float32)}
+    weights = {"w": chance.standard_normal((1, 12, 4)).astype(np.float32),
+               "r": chance.standard_normal((1, 12, 3)).astype(np.float32)}
     y = answer(case, [("LSTM", "x w r", "y", "", {"hidden_size": 3})], chance.standard_normal((5, 2, 4)), weights)
     case.sees("fp16.lstm", bool((y == half(y)).all()), True)
 
 
 def test_gears_give_what_fixed_shapes_give(case):
-    weights, x = {"w": generator().standard_normal((4, 8)).astype(np.float32)}, generator().standard_normal((2, 4)).astype(np.float32)
+    weights, x = {"w": generator().standard_normal((4, 8)).astype(np.float32)}, generator().standard_normal((2,
+                                                                                                             4)).astype(np.float32)
     fixed = answer(case, [("MatMul", "x w", "y")], x, weights)
     save(case.folder / "m.onnx", [("MatMul", "x w", "y")], {"x": (FLOAT, ["n", 4])}, {"y": (FLOAT, ["n", 8])}, weights)
     case.atc('--input_shape="x:-1,4" --dynamic_batch_size=1,2')

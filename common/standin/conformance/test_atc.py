@@ -69,7 +69,8 @@ def test_what_it_prints_and_leaves(case):
     case.sees("atc.first_line", lines[0], FIRST)
     case.sees("atc.success_line", SUCCESS in lines, True)
     case.sees("atc.dots", lines[lines.index(SUCCESS) - 1] if SUCCESS in lines else "", re.compile(r"^\.+$"))
-    case.sees("atc.left_behind", [name for name in ("fusion_result.json", "kernel_meta") if (case.folder / name).exists()],
+    case.sees("atc.left_behind",
+              [name for name in ("fusion_result.json", "kernel_meta") if (case.folder / name).exists()],
               ["fusion_result.json", "kernel_meta"])
     case.sees("atc.om_mode", oct(stat.S_IMODE((case.folder / "m.om").stat().st_mode)), "0o600")
 
@@ -81,7 +82,8 @@ def test_help(case, flag):
 
 
 @pytest.mark.parametrize("flags", [
-    "--framework 5 --model m.onnx --output m --soc_version $SOC", "-framework=5 -model=m.onnx -output=m -soc-version=$SOC",
+    "--framework 5 --model m.onnx --output m --soc_version $SOC",
+    "-framework=5 -model=m.onnx -output=m -soc-version=$SOC",
     "--fram=5 --model=m.onnx --output=m --soc=$SOC"], ids=["blank", "dash", "prefix"])
 def test_flag_grammar(case, flags):
     tagger(case.folder / "m.onnx", shape=(1, 50))
@@ -94,13 +96,15 @@ def test_flag_grammar(case, flags):
 def test_true_dynamic_shape_gets_the_platforms_name(case, options):
     tagger(case.folder / "m.onnx", shape=("n", "l"))
     case.do("atc.dynamic_shape", f"atc --framework=5 --model=m.onnx --output=m --soc_version=$SOC {options}")
-    case.sees("atc.dynamic_shape_name", [path.name for path in case.folder.glob("*.om")], [f"m_linux_{platform.machine()}.om"])
+    case.sees("atc.dynamic_shape_name", [path.name for path in case.folder.glob("*.om")],
+              [f"m_linux_{platform.machine()}.om"])
 
 
 @pytest.mark.parametrize("shape", ["ids-1:2,50;mask:2,50", "ids-1:2~2,50;mask:2,50"], ids=["number", "range"])
 def test_a_range_of_one_size_is_static(case, shape):
     tagger(case.folder / "m.onnx", ("ids-1", "mask"))
-    case.do("atc.range_of_one", f"atc --framework=5 --model=m.onnx --output=m --soc_version=$SOC --input_shape='{shape}'")
+    case.do("atc.range_of_one",
+            f"atc --framework=5 --model=m.onnx --output=m --soc_version=$SOC --input_shape='{shape}'")
     case.sees("atc.range_of_one", [path.name for path in case.folder.glob("*.om")], ["m.om"])
 
 
@@ -113,14 +117,16 @@ def test_model_info(case):
     tagger(case.folder / "m.onnx", shape=(1, 50))
     case.atc()
     text = case.do("atc.model_info", "atc --mode=6 --om=m.om").stdout
-    case.sees("atc.model_info", "============ Display Model Info start ============\nOriginal Atc command line: " in text, True)
+    case.sees("atc.model_info",
+              "============ Display Model Info start ============\nOriginal Atc command line: " in text, True)
     case.sees("atc.model_info_system", next((line for line in text.splitlines() if line.startswith("system")), "none"),
               re.compile(r"^system   info: atc_version\[.*\], soc_version\[\w+\], framework_type\[.*\]\.$"))
 
 
 def test_display_model_info(case):
     tagger(case.folder / "m.onnx", shape=(1, 50))
-    text = case.do("atc.display_model_info", "atc --framework=5 --model=m.onnx --output=m --soc_version=$SOC --display_model_info=1").stdout
+    text = case.do("atc.display_model_info",
+                   "atc --framework=5 --model=m.onnx --output=m --soc_version=$SOC --display_model_info=1").stdout
     case.sees("atc.display_model_info", "Display Model Info" in text, True)
 
 
@@ -129,7 +135,8 @@ def test_om_and_onnx_to_json(case):
     case.atc()
     case.do("atc.to_json", "atc --mode=1 --om=m.om --json=om.json")
     case.do("atc.to_json", "atc --mode=1 --om=m.onnx --json=onnx.json --framework=5")
-    case.sees("atc.to_json", [isinstance(json.loads((case.folder / f"{name}.json").read_text()), dict) for name in ("om", "onnx")],
+    case.sees("atc.to_json",
+              [isinstance(json.loads((case.folder / f"{name}.json").read_text()), dict) for name in ("om", "onnx")],
               [True, True])
 
 
@@ -137,11 +144,13 @@ def test_a_failed_run_leaves_the_old_om_alone(case):
     tagger(case.folder / "m.onnx", shape=(1, 50))
     before = case.atc().read_bytes()
     case.run("atc --framework=5 --model=m.onnx --output=m --soc_version=$SOC --input_shape=ids:1")
-    case.sees("atc.keeps_old_om", (case.folder / "m.om").exists() and (case.folder / "m.om").read_bytes() == before, True)
+    case.sees("atc.keeps_old_om", (case.folder / "m.om").exists() and (case.folder / "m.om").read_bytes() == before,
+              True)
 
 
 def test_clipped_weights(case):
-    save(case.folder / "m.onnx", [("Mul", "x w", "y", "last")], {"x": (FLOAT, [4])}, {"y": (FLOAT, [4])}, {"w": np.float32(1e9)})
+    save(case.folder / "m.onnx", [("Mul", "x w", "y", "last")], {"x": (FLOAT, [4])}, {"y": (FLOAT, [4])},
+         {"w": np.float32(1e9)})
     case.do("atc.is_weight_clip", "atc --framework=5 --model=m.onnx --output=m --soc_version=$SOC --is_weight_clip=1")
 
 
@@ -168,12 +177,14 @@ def test_static_om(case):
 def test_input_order_is_the_graphs(case):
     tagger(case.folder / "m.onnx", ("a", "b", "c"), ("n", "l"))
     inputs, _ = described(case, '--input_shape="c:1,-1;a:-1,7;b:2,-1" --dynamic_dims="3,1,5;4,2,6"')
-    case.sees("atc.input_order", [(name, shape) for name, _, shape in inputs], [("a", [-1, 7]), ("b", [2, -1]), ("c", [1, -1])])
+    case.sees("atc.input_order", [(name, shape) for name, _, shape in inputs],
+              [("a", [-1, 7]), ("b", [2, -1]), ("c", [1, -1])])
 
 
 @device
 @pytest.mark.parametrize("options, shape", [(f'{BATCHES} --dynamic_batch_size="1,2,8,"', [-1, 50]),
-                                            (f'{DYNAMIC} --dynamic_dims="16,16;64,64;"', [1, -1])], ids=["batch", "dims"])
+                                            (f'{DYNAMIC} --dynamic_dims="16,16;64,64;"', [1, -1])],
+                         ids=["batch", "dims"])
 def test_gears(case, options, shape):
     tagger(case.folder / "m.onnx", shape=("n", "l"))
     inputs, _ = described(case, options)
@@ -194,16 +205,20 @@ def test_nameless_nodes_are_named_by_type(case):
 
 @device
 @pytest.mark.parametrize("asked, outputs", [("first:0", [("first:0:a", [2, 3])]),
-                                            ("a;y", [("first:0:a", [2, 3]), ("second:0:y", [3, 2])])], ids=["nodes", "names"])
+                                            ("a;y", [("first:0:a", [2, 3]), ("second:0:y", [3, 2])])],
+                         ids=["nodes", "names"])
 def test_out_nodes(case, asked, outputs):
     save(case.folder / "m.onnx", [("Relu", "x", "a", "first"), ("Transpose", "a", "y", "second")],
          {"x": (FLOAT, [2, 3])}, {"y": (FLOAT, [3, 2])})
-    case.sees("atc.out_nodes", [(name, shape) for name, _, shape in described(case, f"--out_nodes='{asked}'")[1]], outputs)
+    case.sees("atc.out_nodes", [(name, shape) for name, _, shape in described(case, f"--out_nodes='{asked}'")[1]],
+              outputs)
 
 
 @device
-@pytest.mark.parametrize("options, kinds", [("", [F32, I64]), ("--output_type=FP16", [F16, F16]), ("--output_type=FP32", [F32, F32]),
-                                            ("--output_type=best:0:FP16", [F32, F16])], ids=["none", "FP16", "FP32", "one"])
+@pytest.mark.parametrize("options, kinds",
+                         [("", [F32, I64]), ("--output_type=FP16", [F16, F16]), ("--output_type=FP32", [F32, F32]),
+                                            ("--output_type=best:0:FP16", [F32, F16])],
+                         ids=["none", "FP16", "FP32", "one"])
 def test_output_type(case, options, kinds):
     save(case.folder / "m.onnx", [("Relu", "x", "a", "first"), ("ArgMax", "x", "b", "best")], {"x": (FLOAT, [2, 3])},
          {"a": (FLOAT, None), "b": (INT64, None)})

@@ -21,7 +21,8 @@ def sees_refusal(case, done, code: str, words: str = "") -> None:
     found = block(done)
     case.sees("atc.error_codes", found["code"] if found else "none", code)
     if words and found and found["code"] == code:
-        case.sees("atc.error_texts", f"{found['text']}{(done.stdout + done.stderr)[found.end():]}", re.compile(re.escape(words)))
+        case.sees("atc.error_texts", f"{found['text']}{(done.stdout + done.stderr)[found.end():]}",
+                  re.compile(re.escape(words)))
 
 
 def test_layout_of_a_failure(case):
@@ -32,12 +33,14 @@ def test_layout_of_a_failure(case):
     case.sees("atc.failure_line", FAILED in done.stdout.splitlines(), True)
     found = BLOCK.search(done.stdout)
     case.sees("atc.block_on_stdout", bool(found), True)
-    case.sees("atc.block_stamp", found["stamp"] or "none", re.compile(r"^\[PID: \d+\] \d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\.\d{3}\.\d{3} $"))
+    case.sees("atc.block_stamp", found["stamp"] or "none",
+              re.compile(r"^\[PID: \d+\] \d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\.\d{3}\.\d{3} $"))
     case.sees("atc.block_solution", done.stdout[found.end():], re.compile(r"\n        (Possible Cause|Solution): "))
 
 
 @pytest.mark.parametrize("flags, message", [
-    ("--nonsense=1", "ERROR: unknown command line flag 'nonsense'"), ("--dynamic=1", "ERROR: unknown command line flag 'dynamic'"),
+    ("--nonsense=1", "ERROR: unknown command line flag 'nonsense'"),
+    ("--dynamic=1", "ERROR: unknown command line flag 'dynamic'"),
     ("--model", "ERROR: flag '--model' is missing its argument; flag description: "),
     ("m.onnx", "ERROR: Non-option parameter: m.onnx")], ids=["unknown", "ambiguous", "bare", "no_flag"])
 def test_unreadable_command_lines_are_answered_on_stderr(case, flags, message):
@@ -168,7 +171,8 @@ def no_input(path):
 
 def one_node(op, opset=11, domains=(), inputs="x", **attributes):
     def write(path):
-        save(path, [(op, inputs, "y", "odd", attributes)], {"x": (FLOAT, [2, 3])}, {"y": (FLOAT, None)}, opset=opset, domains=domains)
+        save(path, [(op, inputs, "y", "odd", attributes)], {"x": (FLOAT, [2, 3])}, {"y": (FLOAT, None)}, opset=opset,
+             domains=domains)
     return write
 
 
@@ -200,7 +204,8 @@ NO_PARSER = {
     "custom": (one_node("Mystery"), "11::Mystery"),
     "in_a_branch": (one_node("If", then_branch=SEQUENCE, else_branch=SEQUENCE), "11::SequenceEmpty"),
     **{op: (one_node(op, opset), f"{opset}::{op}") for op, opset in (
-        ("Loop", 11), ("Scan", 11), ("SplitToSequence", 11), ("SequenceAt", 11), ("Gelu", 20), ("OptionalHasElement", 15))},
+        ("Loop", 11), ("Scan", 11), ("SplitToSequence", 11), ("SequenceAt", 11), ("Gelu", 20),
+        ("OptionalHasElement", 15))},
 }
 
 
@@ -213,16 +218,19 @@ def test_operator_without_a_parser(case, operator):
     found = block(done)
     case.sees(fact, found["code"] if found else f"exit {done.returncode}", "E16002")
     if found:
-        case.sees("atc.no_parser_key", f"{found['text']}{(done.stdout + done.stderr)[found.end():]}", re.compile(rf"ai\.onnx::{key}\b"))
+        case.sees("atc.no_parser_key", f"{found['text']}{(done.stdout + done.stderr)[found.end():]}",
+                  re.compile(rf"ai\.onnx::{key}\b"))
 
 
 OM_ERRORS = [
     ("--mode=6", "E10004"), ("--mode=6 --om=none.om", "E10001"), ("--mode=6 --om=m.onnx", "E13005"),
     ("--mode=6 --om=m.onnx --framework=5", "E10057"), ("--mode=1", "E10004"), ("--mode=1 --om=m.onnx", "E10004"),
-    ("--mode=1 --om=m.onnx --json=x --framework=3", "E10007"), ("--mode=1 --om=m.onnx --json=no/x.json --framework=5", "E13004")]
+    ("--mode=1 --om=m.onnx --json=x --framework=3", "E10007"),
+    ("--mode=1 --om=m.onnx --json=no/x.json --framework=5", "E13004")]
 
 
-@pytest.mark.parametrize("options, code", OM_ERRORS, ids=[f"{code}_{index}" for index, (_, code) in enumerate(OM_ERRORS)])
+@pytest.mark.parametrize("options, code", OM_ERRORS,
+                         ids=[f"{code}_{index}" for index, (_, code) in enumerate(OM_ERRORS)])
 def test_refused_om(case, options, code):
     tagger(case.folder / "m.onnx")
     sees_refusal(case, case.run(f"atc {options}"), code)

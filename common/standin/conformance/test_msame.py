@@ -7,8 +7,10 @@ from graphs import samples, summing
 
 TOOL = "msame"
 pytestmark = pytest.mark.device
-LINES = ["acl init success", "open device 0 success", "create context success", "create stream success", "load model m.om success",
-         "create model description success", "output data success", "unload model success, model Id is 1", "end to destroy stream",
+LINES = ["acl init success", "open device 0 success", "create context success", "create stream success",
+         "load model m.om success",
+         "create model description success", "output data success", "unload model success, model Id is 1",
+         "end to destroy stream",
          "end to destroy context", "end to reset device is 0", "end to finalize acl"]
 
 
@@ -31,19 +33,24 @@ def results(case):
 def test_folders(two):
     text = two.do("msame.runs", "msame --model m.om --input in/a,in/b --output out --loop 5").stdout
     two.sees("msame.log_lines", [line for line in LINES if f"[INFO] {line}" not in text], [])
-    two.sees("msame.last_line", text.strip().splitlines()[-1], re.compile(r"^\[INFO\] pid: \d+ Execute sample success$"))
+    two.sees("msame.last_line", text.strip().splitlines()[-1],
+             re.compile(r"^\[INFO\] pid: \d+ Execute sample success$"))
     two.sees("msame.one_time_a_file", len(re.findall(r"^Inference time: [0-9.e-]+ms$", text, re.M)), 11)
     two.sees("msame.average_line", text, re.compile(r"^Inference average time : \d+\.\d\d ms$", re.M))
-    two.sees("msame.average_without_first", text, re.compile(r"^Inference average time without first time: \d+\.\d\d ms$", re.M))
-    two.sees("msame.output_names", sorted(path.name for path in results(two).iterdir()), sorted(f"{i}_output_0.bin" for i in range(11)))
-    two.sees("msame.pairs_by_name", [float(np.fromfile(results(two) / f"{i}_output_0.bin", np.float32).max()) for i in range(11)],
+    two.sees("msame.average_without_first", text,
+             re.compile(r"^Inference average time without first time: \d+\.\d\d ms$", re.M))
+    two.sees("msame.output_names", sorted(path.name for path in results(two).iterdir()),
+             sorted(f"{i}_output_0.bin" for i in range(11)))
+    two.sees("msame.pairs_by_name",
+             [float(np.fromfile(results(two) / f"{i}_output_0.bin", np.float32).max()) for i in range(11)],
              [i + 10.0 * (i + 1) for i in range(11)])
     two.sees("msame.folder_name", results(two).name, re.compile(r"^\d{12,20}$"))
 
 
 @pytest.mark.parametrize("loop", [1, 3])
 def test_files_and_loop(two, loop):
-    text = two.do("msame.runs", f"msame --model=m.om --input in/a/0.bin,in/b/0.bin --output out --outfmt TXT --loop {loop}").stdout
+    text = two.do("msame.runs",
+                  f"msame --model=m.om --input in/a/0.bin,in/b/0.bin --output out --outfmt TXT --loop {loop}").stdout
     two.sees("msame.loops", len(re.findall(r"^Inference time: ", text, re.M)), loop)
     two.sees("msame.average_line_of_files", text, re.compile(r"^Inference average time: \d+\.\d{6} ms$", re.M))
     two.sees("msame.average_only_when_looped", "without first time" in text, loop > 1)
@@ -56,7 +63,8 @@ def test_pure_inference(two):
 
 
 @pytest.mark.parametrize("flags, words", [
-    ("--bad 1", "unknown paramenter"), ("--loop 101", "loop must in 1 to 100"), ("--device 256", "device must in 0 to 255"),
+    ("--bad 1", "unknown paramenter"), ("--loop 101", "loop must in 1 to 100"),
+    ("--device 256", "device must in 0 to 255"),
     ("--model x.onnx", "input model file type is not .om")], ids=["flag", "loop", "device", "model"])
 def test_bad_option(two, flags, words):
     done = two.run(f"msame --model m.om --output out {flags}")
@@ -64,7 +72,8 @@ def test_bad_option(two, flags, words):
     two.sees("msame.bad_options", done.stdout, re.compile(rf"\[ERROR\] .*{re.escape(words)}"))
 
 
-@pytest.mark.parametrize("flags", ["--input in/a/0.bin,nothing.bin", "--input in/a/0.bin", "--input nothing,in/a", "--dymBatch 2"],
+@pytest.mark.parametrize("flags", ["--input in/a/0.bin,nothing.bin", "--input in/a/0.bin", "--input nothing,in/a",
+                                   "--dymBatch 2"],
                          ids=["file", "too_few", "folder", "gear"])
 def test_failure(two, flags):
     done = two.run(f"msame --model m.om --output out {flags}")

@@ -94,7 +94,8 @@ class Model:
             self._session = onnxruntime.InferenceSession(self.om.graph, options, ["CPUExecutionProvider"])
         except ORT_ERRORS as error:
             raise _load_failure(path, f"ONNX Runtime refuses the graph of {path}: {error}") from None
-        self.om = dataclasses.replace(self.om, graph=b"")  # the engine has its own copy, and the session need not hold this one
+        self.om = dataclasses.replace(self.om,
+                                      graph=b"")  # the engine has its own copy, and the session need not hold this one
         self._session._model_bytes = None
         self.exec_times: list[tuple[float, float]] = []
         self.outsizes: list[int] | None = None

@@ -30,17 +30,22 @@ PLANTED = {
     "other column widths": Planted({"npu_smi.columns"}, VERSION, (
         ("standin/npu_smi.py", "COLUMNS = 31, 17, 54\n", "COLUMNS = 19, 17, 66\n"),)),
     "the code of an older registry": Planted({"atc.no_parser", "atc.opset_range"}, VERSION, (
-        ("standin/atc/errors.py", '"E16002": (', '"E19010": ('), ("standin/atc/onnx_model.py", 'fail("E16002"', 'fail("E19010"'))),
+        ("standin/atc/errors.py", '"E16002": (', '"E19010": ('),
+        ("standin/atc/onnx_model.py", 'fail("E16002"', 'fail("E19010"'))),
     "brackets round the values": Planted({"atc.error_texts"}, VERSION, (
-        ("standin/atc/errors.py", "Opname {opname} specified in --{parameter}", "Opname [{opname}] specified in [--{parameter}]"),)),
+        ("standin/atc/errors.py", "Opname {opname} specified in --{parameter}",
+         "Opname [{opname}] specified in [--{parameter}]"),)),
     "a missing option of an older ais_bench": Planted({"ais_bench.pipeline"}, VERSION, (
-        ("ais_bench/infer/arguments.py", '    add("--pipeline", type=boolean, default=False,', '    it.set_defaults(pipeline=False)\n'
+        ("ais_bench/infer/arguments.py", '    add("--pipeline", type=boolean, default=False,',
+         '    it.set_defaults(pipeline=False)\n'
          '    add("--no_such_option", type=boolean, default=False,'),)),
     "a missing option": Planted({"atc.display_model_info"}, LACKS, (
-        ("standin/atc/flags.py", 'else name.replace("-", "_")', 'else name.replace("-", "_").replace("display_model_info", "no_such")'),)),
+        ("standin/atc/flags.py", 'else name.replace("-", "_")',
+         'else name.replace("-", "_").replace("display_model_info", "no_such")'),)),
     "another mode of the om": Planted({"atc.om_mode"}, WRONG, (("standin/om.py", "0o600), \"wb\"", "0o644), \"wb\""),)),
     "another error code": Planted({"atc.error_codes"}, WRONG, (
-        ("standin/atc/shapes.py", 'fail("E10009")', 'fail("E10047", first="dynamic_dims", second="dynamic_batch_size")'),)),
+        ("standin/atc/shapes.py", 'fail("E10009")',
+         'fail("E10047", first="dynamic_dims", second="dynamic_batch_size")'),)),
     "wrong rounding": Planted({"fp16.rounds_add"}, WRONG, (
         ("standin/fp16.py", "SELECTS = frozenset({\n", 'SELECTS = frozenset({\n    "Add",\n'),)),
     "a slower gear": Planted({"gears.cost_rises"}, WRONG, (

@@ -24,7 +24,8 @@ QUICK = "test_list or test_refusal or test_question"
 def conformance(tools: Path, results: Path, cases: str, *more: str) -> tuple[subprocess.CompletedProcess, list[dict]]:
     """Run cases against the stand-in of a folder; return the process and the observations."""
     path = os.pathsep.join([str(tools / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run([*PYTEST, "common/standin/conformance", "--results", str(results), "-k", cases, *more], cwd=ROOT, text=True,
+    done = subprocess.run([*PYTEST, "common/standin/conformance", "--results", str(results), "-k", cases, *more],
+                          cwd=ROOT, text=True,
                           capture_output=True, check=False, env={**os.environ, "PATH": path, "PYTHONPATH": str(tools)})
     assert done.returncode in (0, 1), done.stdout
     return done, [json.loads(line) for line in results.read_text().splitlines()]
@@ -98,14 +99,16 @@ def test_every_fact_is_known_and_every_known_fact_is_looked_at():
     table = (STANDIN / "conformance" / "facts.toml").read_text().partition("[other.")[0]
     known = {f"{tool}.{name}" for tool, facts in re.findall(r"^\[(\w+)\]\n(.*?)(?=^\[|\Z)", table, re.M | re.S)
              for name in re.findall(r"^(\w+) = ", facts, re.M)}
-    made_up = {f"fp16.rounds_{name}" for name in ("add", "sub", "mul", "div")} | {"ais_bench.threads", "ais_bench.pipeline"}
+    made_up = {f"fp16.rounds_{name}"
+               for name in ("add", "sub", "mul", "div")} | {"ais_bench.threads", "ais_bench.pipeline"}
     tools = "|".join({name.partition(".")[0] for name in known})
     used = set(re.findall(rf'"((?:{tools})\.\w+)"', sources)) - {"ais_infer.py"}
     assert used | made_up == known
 
 
 def test_the_cases_are_not_run_by_chance():
-    listed = subprocess.run([*PYTEST, "--collect-only", "common/standin"], cwd=ROOT, text=True, capture_output=True, check=False).stdout
+    listed = subprocess.run([*PYTEST, "--collect-only", "common/standin"], cwd=ROOT, text=True, capture_output=True,
+                            check=False).stdout
     assert "standin/tests/test_atc.py" in listed and "conformance/test_atc.py" not in listed
 
 

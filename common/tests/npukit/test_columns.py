@@ -9,7 +9,8 @@ from scripts import environment
 
 from npukit.columns import columns
 
-ROWS = [("model", "om it/s", "verdict"), ("bert", "1", "pass"), ("\u4e2d\u6587 [b]x[/b]", "12.5", f"FAIL: {'a long list, ' * 30}")]
+ROWS = [("model", "om it/s", "verdict"), ("bert", "1", "pass"),
+        ("\u4e2d\u6587 [b]x[/b]", "12.5", f"FAIL: {'a long list, ' * 30}")]
 
 
 def test_cells_stand_below_their_heading_and_none_is_cut():

@@ -86,7 +86,8 @@ def test_sha256_is_that_of_the_whole_content(tmp_path, content, repeat):
 
 
 VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
-                      lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner))
+                      lambda inner: st.lists(inner)
+                      | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner))
 
 
 @SHARED_FOLDER
@@ -97,7 +98,8 @@ def test_json_round_trip(tmp_path, value):
 
 
 @pytest.mark.parametrize("content, reason", [
-    (None, "is not there; the stage that makes it has not run"), (b"", "is not whole JSON"), (b'{"a": 1', "is not whole JSON"),
+    (None, "is not there; the stage that makes it has not run"), (b"", "is not whole JSON"),
+    (b'{"a": 1', "is not whole JSON"),
     (b'"\xff"', "is not whole JSON")])
 def test_unreadable_json_is_named(tmp_path, content, reason):
     path = tmp_path / "a.json"

@@ -38,11 +38,13 @@ def test_what_fits(tmp_path, kind, name, holds):
 
 @pytest.mark.parametrize("kind, name, holds, reason", [
     ("hdf5", "w.hdf5", ("CNN", "RNN_0", "RNN_1"), r"is not the HDF5 file that is meant: it has no RNN_0, RNN_1"),
-    ("torch", "w.hdf5", (), "is no HDF5 file"), ("hdf5", "w.json", (), "is no JSON"), (b'{"a": 1}', "o.json", ("lstm",), "it has no lstm"),
+    ("torch", "w.hdf5", (), "is no HDF5 file"), ("hdf5", "w.json", (), "is no JSON"),
+    (b'{"a": 1}', "o.json", ("lstm",), "it has no lstm"),
     (b"[1]", "o.json", ("lstm",), "it has no lstm"), (b'{"a": ', "o.json", (), "is no JSON"),
     (b"[" * 100_000, "o.json", (), "is no JSON"), (b"\xff{}", "o.json", (), "is no JSON"),
     ("torch", "w.safetensors", (), "is no safetensors file"), ("hdf5", "w.bin", (), "no checkpoint"),
-    (b"  <!DOCTYPE html><title>Log in</title>", "heldout-00001", (), "is a web page"), (b"<HTML>", "w.bin", (), "is a web page"),
+    (b"  <!DOCTYPE html><title>Log in</title>", "heldout-00001", (), "is a web page"),
+    (b"<HTML>", "w.bin", (), "is a web page"),
     (b"<?xml version='1.0'?><Error>", "vocab.txt", (), "is a web page"), (b"", "w.bin", (), "no checkpoint"),
     (b"", "o.json", (), "is no JSON")])
 def test_what_does_not_fit_is_named(tmp_path, kind, name, holds, reason):

@@ -6,8 +6,10 @@ from npukit.text import lines
 
 
 @pytest.mark.parametrize("content, encoding, found", [
-    (b"", "utf-8", []), (b"a\n\nb", "utf-8", [(1, "a"), (2, ""), (3, "b")]), ("\u00e9\r\n".encode(), "utf-8", [(1, "\u00e9\r")]),
-    (b"\xef\xbb\xbfa\n\xef\xbb\xbfb", "utf-8-sig", [(1, "a"), (2, "\ufeffb")]), (b"\xef\xbb\xbfa", "utf-8", [(1, "\ufeffa")]),
+    (b"", "utf-8", []), (b"a\n\nb", "utf-8", [(1, "a"), (2, ""), (3, "b")]),
+    ("\u00e9\r\n".encode(), "utf-8", [(1, "\u00e9\r")]),
+    (b"\xef\xbb\xbfa\n\xef\xbb\xbfb", "utf-8-sig", [(1, "a"), (2, "\ufeffb")]),
+    (b"\xef\xbb\xbfa", "utf-8", [(1, "\ufeffa")]),
     ("a\u2028b\x0cc\n".encode(), "utf-8", [(1, "a\u2028b\x0cc")])])
 def test_lines(tmp_path, content, encoding, found):
     (tmp_path / "t").write_bytes(content)

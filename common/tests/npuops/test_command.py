@@ -10,7 +10,8 @@ from scripts import environment
 ENDS = {  # what main() does: (exit code, what stderr says)
     "return": (0, ""),
     "raise errors.UserError('no such flag')": (2, "job.py: no such flag\n"),
-    "raise errors.BadSample(Path('in/a.json'), 3, 'the text is empty')": (2, "job.py: in/a.json:3: the text is empty\n"),
+    "raise errors.BadSample(Path('in/a.json'), 3, 'the text is empty')": (2,
+                                                                          "job.py: in/a.json:3: the text is empty\n"),
     "raise errors.JobFailed('a bar was missed')": (1, "job.py: a bar was missed\n"),
     "raise errors.Unavailable('device 0 is busy')": (75, "job.py: device 0 is busy\n"),
     "open('nowhere/a.txt')": (2, "job.py: nowhere/a.txt: No such file or directory\n"),
@@ -33,7 +34,8 @@ def test_exit_codes(tmp_path, body):
 
 
 @pytest.mark.parametrize("arguments, answer", [
-    ((), "usage: npuops"), (("dance",), "invalid choice: 'dance'"), (("stage",), "--into"), (("why",), "the following arguments"),
+    ((), "usage: npuops"), (("dance",), "invalid choice: 'dance'"), (("stage",), "--into"),
+    (("why",), "the following arguments"),
     (("fetch", "--data", "d", "no.toml"), "no.toml: No such file or directory"),
     (("results", "out", "--judge", "no/report.json"), "no/report.json is not there")])
 def test_verbs_answer_a_wrong_call_in_a_sentence(tmp_path, arguments, answer):

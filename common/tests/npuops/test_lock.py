@@ -20,7 +20,8 @@ def holder(*flags: str, command: str) -> subprocess.Popen:
 
 def taken(*flags: str) -> bool:
     """Return whether another has the lock."""
-    done = subprocess.run([*LOCK, *flags[:-1], "--now", "it is taken", flags[-1], "true"], capture_output=True, text=True)
+    done = subprocess.run([*LOCK, *flags[:-1], "--now", "it is taken", flags[-1], "true"], capture_output=True,
+                          text=True)
     assert (done.returncode, done.stderr) in [(0, ""), (2, "it is taken\n")]
     return done.returncode == 2
 

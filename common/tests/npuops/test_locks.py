@@ -77,7 +77,8 @@ with hold(pathlib.Path(sys.argv[1])):
 
 
 def test_a_killed_holder_is_followed_at_once(tmp_path):
-    holder = subprocess.Popen([sys.executable, "-c", HANG, tmp_path / "lock"], env=environment(), stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen([sys.executable, "-c", HANG, tmp_path / "lock"], env=environment(),
+                              stdout=subprocess.PIPE, text=True)
     holder.stdout.readline()
     waited = []
 
@@ -128,7 +129,8 @@ def test_another_boot_or_space_of_processes_is_another_host(tmp_path):
     assert locks.is_gone(gone)
     assert not locks.is_gone({**gone, "space": ["another boot", gone["space"][1]]})
     assert not locks.is_gone({**gone, "space": [gone["space"][0], "pid:[1]"]})
-    assert not locks.is_gone(locks.myself()) and locks.is_gone({**locks.myself(), "began": "1"}), "an id that was given again"
+    assert not locks.is_gone(locks.myself()) and locks.is_gone({**locks.myself(),
+                                                                "began": "1"}), "an id that was given again"
 
 
 def test_one_who_looked_long_ago_does_not_get_in_beside_the_holder(tmp_path):

@@ -50,7 +50,8 @@ def test_what_does_not_end_at_the_limit_is_killed_with_its_orphans(tmp_path):
     """The inner one takes no SIGTERM and loses its parent by it."""
     stubborn = f"trap \"\" TERM; touch {tmp_path}/begun; while true; do sleep 0.1; done # stubborn-72"
     began = time.monotonic()
-    status, guard = processes.run(["bash", "-c", f"bash -c '{stubborn}'; true"], lambda line: None, limit_s=1, patience_s=1)
+    status, guard = processes.run(["bash", "-c", f"bash -c '{stubborn}'; true"], lambda line: None, limit_s=1,
+                                  patience_s=1)
     assert (status, guard.told, guard.timed_out) == (-signal.SIGTERM, None, True)
     assert (tmp_path / "begun").exists() and time.monotonic() - began < 10 and not started_with("stubborn-72")
 

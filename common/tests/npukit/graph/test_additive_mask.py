@@ -26,12 +26,14 @@ def test_the_exporters_nodes_go_and_the_answers_stay(berts, form, opset):
     path = berts(form=form, opset=opset)
     clamped, _ = clamp_mask(load(path))
     model, said = additive_mask(clamped)
-    before, after = map(int, re.fullmatch(r"additive_mask: 1 mask\(s\) made of attention_mask as \(1 - mask\) \* -10000; "
+    before, after = map(int,
+                        re.fullmatch(r"additive_mask: 1 mask\(s\) made of attention_mask as \(1 - mask\) \* -10000; "
                                           r"(\d+) nodes became (\d+)", said).groups())
     assert after == len(list(model.graph)) < before
     assert not {"And", "Where", "GreaterOrEqual", "Range"} & {node.op_type for node in model.graph}
     if opset == 13:
-        assert [node.op_type for node in model.graph if node.name.startswith("mask_")] == ["Unsqueeze", "Cast", "Sub", "Mul"]
+        assert [node.op_type
+                for node in model.graph if node.name.startswith("mask_")] == ["Unsqueeze", "Cast", "Sub", "Mul"]
     assert prove(path, model, ragged([L, 3, 1], L), "additive_mask")["max_abs"] < 1e-6
 
 
@@ -44,8 +46,10 @@ def test_any_ragged_batch_gives_the_same_answers(berts, task, feeds):
 
 @pytest.mark.parametrize("body, why", [
     (WIDE + "added = Mul(number, low)", "it is not 0 where the mask is 1"),
-    (WIDE + "more = Sub(one, number) most = Mul(more, low) added = Mul(most, number)", "it is not 0 where the mask is 1"),
-    (WIDE + "less = Sub(one, number) added = Mul(less, lowest)", "-3.40282e+38, which half precision cannot hold; apply clamp"),
+    (WIDE + "more = Sub(one, number) most = Mul(more, low) added = Mul(most, number)",
+     "it is not 0 where the mask is 1"),
+    (WIDE + "less = Sub(one, number) added = Mul(less, lowest)",
+     "-3.40282e+38, which half precision cannot hold; apply clamp"),
 ])
 def test_what_is_no_padding_mask_is_refused(body, why):
     text = FLAT.format(body=body, opset=13).replace("float low", "float lowest = {-3.4028234e38}, float low")
@@ -63,7 +67,8 @@ def test_a_causal_mask_is_refused():
 
 def test_no_mask_at_all():
     text = FLAT.format(body="added = Identity(one)", opset=13)
-    refuse(model_of(text), "no Softmax has an Add before it with an operand made of one input, int64 [N, L], without a MatMul")
+    refuse(model_of(text),
+           "no Softmax has an Add before it with an operand made of one input, int64 [N, L], without a MatMul")
 
 
 def test_scores_made_of_one_input_are_no_mask(berts):

@@ -38,7 +38,8 @@ def test_every_block_becomes_canonical(berts, canonical, task, form, shapes):
     assert said == ("big_kernel: 2 attention block(s) in canonical form: 4 heads of 8, scale 0.353553, "
                     f"residual flow of rank 2, shapes {shapes}")
     assert assert_canonical(model) == 2
-    assert [node.name for node in nodes(model, "Mul") if node.name.startswith("bert_Mul_")] == ["bert_Mul_0", "bert_Mul_1"]
+    assert [node.name
+            for node in nodes(model, "Mul") if node.name.startswith("bert_Mul_")] == ["bert_Mul_0", "bert_Mul_1"]
     assert bool(nodes(model, "Shape")) == (form != "static")
     assert prove(berts(task, form), model, ragged([L, 1, 3, 5, 2], L), "big_kernel")["flips"] == 0
 
@@ -228,7 +229,8 @@ def residual_from_elsewhere(model):
     (length_normalised, "within the blocks depends on the rank of the residual flow"),
     (bias_of_rank_3, "within the blocks depends on the rank of the residual flow"),
     (second_tensor, "added within the blocks reads val_1, which comes from outside"),
-    (over_heads, "block 1 of 2, at /bert/encoder/layer.1/attention/self/Softmax: the Softmax is not over the last axis"),
+    (over_heads,
+     "block 1 of 2, at /bert/encoder/layer.1/attention/self/Softmax: the Softmax is not over the last axis"),
     (swapped_perm, "is [N, L, heads, size] transposed by [0, 1, 2, 3], expected [0, 2, 1, 3]"),
     (inputs_that_differ, "expected [N, L] of all"),
     (residual_from_elsewhere, "does not add the block's input"),
@@ -264,7 +266,8 @@ def test_atc_takes_the_form_in_gears(canonical, tmp_path):
     """The stand-in's compiler makes the real one's checks."""
     save(canonical(TASKS[0])[0], tmp_path / "bert.onnx")
     shape = ";".join(f"{name}:{N},-1" for name in ("input_ids", "attention_mask", "token_type_ids"))
-    command = [sys.executable, COMMON / "standin" / "bin" / "atc", "--model=bert.onnx", "--framework=5", "--output=bert",
+    command = [sys.executable, COMMON / "standin" / "bin" / "atc", "--model=bert.onnx", "--framework=5",
+               "--output=bert",
                "--soc_version=Ascend310P3", "--input_format=ND", f"--input_shape={shape}", "--dynamic_dims=4,4,4;8,8,8"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and (tmp_path / "bert.om").is_file(), done.stdout + done.stderr

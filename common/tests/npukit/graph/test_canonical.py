@@ -120,7 +120,8 @@ def fifth_reader(model):
 
 def other_order(model):
     """The key's MatMul before the query's."""
-    key, query = (named(model, f"bert_1_{name}_split").inputs[0].producer().inputs[0].producer() for name in ("key", "query"))
+    key, query = (named(model, f"bert_1_{name}_split").inputs[0].producer().inputs[0].producer()
+                  for name in ("key", "query"))
     model.graph.remove(key)
     model.graph.insert_before(query, key)
 
@@ -179,7 +180,8 @@ def test_each_rule_has_a_graph_that_breaks_it(canonical, spoil, why):
 def layer_norm_of(model, number):
     """Return the nodes of a LayerNorm by operator, its second Mul, Add and ReduceMean as scale, shift and variance."""
     sub = [node for node in nodes(model, "Sub") if node.inputs[1].name.endswith("ReduceMean_output_0")][number]
-    chain, node = {"mean": sub.inputs[1].producer(), "sub": sub}, next(u.node for u in sub.outputs[0].uses() if u.node.op_type == "Pow")
+    chain, node = {"mean": sub.inputs[1].producer(), "sub": sub}, next(u.node for u in sub.outputs[0].uses()
+                                                                       if u.node.op_type == "Pow")
     for name in ("power", "variance", "add", "root", "div", "scale", "shift"):
         chain[name] = node
         node = node.outputs[0].uses()[0].node

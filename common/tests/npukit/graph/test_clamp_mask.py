@@ -30,7 +30,8 @@ def test_the_exporters_constant_is_found_and_the_answers_stay(berts, form):
     path = berts(form=form)
     model, said = clamp_mask(load(path))
     assert said == "clamp_mask: 1 mask constant(s), down to -3.40282e+38, became -10000 in 1 place(s)"
-    low = [value.const_value.numpy().min() for value in model.graph.initializers.values() if value.dtype == ir.DataType.FLOAT]
+    low = [value.const_value.numpy().min()
+           for value in model.graph.initializers.values() if value.dtype == ir.DataType.FLOAT]
     assert min(low) == -10000
     assert prove(path, model, ragged([L, 3, 1], L), "clamp_mask")["max_abs"] == 0
 
@@ -55,7 +56,8 @@ def test_other_ways_to_write_a_mask(body, low):
 def test_only_what_is_too_low_is_raised_and_only_where_it_masks():
     body = ("added = Unsqueeze(low, axis) wide = Identity(added) masked = Add(scores, wide) soft = Softmax<axis = -1>(masked) "
             "is_low = Equal(scores, low) other = Cast<to = 1>(is_low) out = Add(soft, other)")
-    text = TEXT.format(body=body, low=0).replace("float low = {0}", "float[4] low = {0, -70000, -65504, -1}, int64[1] axis = {0}")
+    text = TEXT.format(body=body, low=0).replace("float low = {0}",
+                                                 "float[4] low = {0, -70000, -65504, -1}, int64[1] axis = {0}")
     model, said = clamp_mask(model_of(text), value=-1000.0)
     assert "1 mask constant(s), down to -70000, became -1000 in 1 place(s)" in said
     assert values(model, "low_clamped") == [0, -1000, -65504, -1]
@@ -65,12 +67,15 @@ def test_only_what_is_too_low_is_raised_and_only_where_it_masks():
 @pytest.mark.parametrize("body, low, found", [
     (MULTIPLIED, -65504, "has 0 such constant(s) and 1 Softmax"),
     ("out = Add(scores, low)", -3e38, "has 1 such constant(s) and 0 Softmax"),
-    ("wide = Mul(mask, low) product = MatMul(wide, square) out = Softmax<axis = -1>(product)", -3e38, "has 1 such constant(s)")])
+    ("wide = Mul(mask, low) product = MatMul(wide, square) out = Softmax<axis = -1>(product)", -3e38,
+     "has 1 such constant(s)")])
 def test_a_graph_without_such_a_constant_is_refused_and_untouched(body, low, found):
-    text = TEXT.format(body=body, low=low).replace("float one", f"float[4, 4] square = {{{','.join('1' * 16)}}}, float one")
+    text = TEXT.format(body=body, low=low).replace("float one",
+                                                   f"float[4, 4] square = {{{','.join('1' * 16)}}}, float one")
     model = model_of(text)
     before = content(model)
-    with pytest.raises(JobFailed, match="pass clamp_mask on g: no float constant below -65504 flows into a Softmax") as error:
+    with pytest.raises(JobFailed,
+                       match="pass clamp_mask on g: no float constant below -65504 flows into a Softmax") as error:
         clamp_mask(model)
     assert found in str(error.value) and content(model) == before
 

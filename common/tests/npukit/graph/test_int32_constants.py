@@ -25,7 +25,8 @@ def dtypes(model):
     ("more = Add(pair, two) less = Sub(more, pair) out = Gather<axis = 0>(table, less)", 2, set()),
     ("kept = Cast<to = 7>(table) big_ones = Greater(kept, two) out = Cast<to = 1>(big_ones)", 1, set()),
     ("kept = Cast<to = 7>(table) plus = Add(kept, two) out = Cast<to = 1>(plus)", 1, set()),
-    ("rows = Gather<axis = 0>(table, pair) more = Concat<axis = 0>(one, two_) out = Reshape(rows, pair_)", 1, {"pair_"}),
+    ("rows = Gather<axis = 0>(table, pair) more = Concat<axis = 0>(one, two_) out = Reshape(rows, pair_)", 1,
+     {"pair_"}),
 ])
 def test_indices_and_chains_that_end_in_them(body, count, stay):
     text = HEAD.replace("int64 big", "int64[1] two_ = {2}, int64[2] pair_ = {2, 2}, int64 big") + body + "}"
@@ -33,7 +34,8 @@ def test_indices_and_chains_that_end_in_them(body, count, stay):
     made, said = int32_constants(model)
     assert said.startswith(f"int32_constants: {count} int64 constant(s)")
     assert len(nodes(made, "Cast")) == len(nodes(model, "Cast"))
-    assert {name for name, dtype in dtypes(made).items() if dtype == "INT64" and made.graph.initializers[name].uses()} == stay
+    assert {name for name, dtype in dtypes(made).items() if dtype == "INT64"
+            and made.graph.initializers[name].uses()} == stay
     np.testing.assert_array_equal(run(made, FEEDS)[0], run(model, FEEDS)[0])
 
 

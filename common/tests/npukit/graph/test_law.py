@@ -101,7 +101,8 @@ LOOP = """steps = Constant<value = int64 {2}>() go = Constant<value = bool {1}>(
     (GOOD.replace('"": 13', '"": 17') % "y = Abs(x)", "is of opset 17; ATC is sure of 11 to 13"),
     (GOOD.replace('"": 13', '"": 9') % "y = Abs(x)", "is of opset 9"),
     (GOOD % LOOP, "has Loop, for which ATC has no parser"),
-    (GOOD % "s = SplitToSequence(x) i = Constant<value = int64 {0}>() y = SequenceAt(s, i)", "has SequenceAt, SplitToSequence"),
+    (GOOD % "s = SplitToSequence(x) i = Constant<value = int64 {0}>() y = SequenceAt(s, i)",
+     "has SequenceAt, SplitToSequence"),
     (GOOD % "y = Abs(z)", "is no valid ONNX graph"),
     (GOOD % "y = Transpose<perm = [0, 0]>(x)", "is no valid ONNX graph"),
 ])
@@ -127,7 +128,8 @@ def test_files(tmp_path):
         apply(model, [graph_pass(lambda model: model.graph.outputs.pop() and "")])
 
 
-@pytest.mark.parametrize("written, why", [(None, "is not there"), (b"", "holds no graph"), (b"not onnx", "is not a whole ONNX")])
+@pytest.mark.parametrize("written, why",
+                         [(None, "is not there"), (b"", "holds no graph"), (b"not onnx", "is not a whole ONNX")])
 def test_files_that_are_no_models(tmp_path, written, why):
     path = tmp_path / "m.onnx"
     if written is not None:

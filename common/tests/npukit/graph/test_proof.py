@@ -17,7 +17,8 @@ def test_a_graph_equals_itself(berts):
 
 
 def swapped_outputs(model):
-    gather = ir.node("Gather", [nodes(model, "Gemm")[-1].outputs[0], constant(model, "order", np.array([1, 0, 2]))], {"axis": 1})
+    gather = ir.node("Gather", [nodes(model, "Gemm")[-1].outputs[0], constant(model, "order", np.array([1, 0, 2]))],
+                     {"axis": 1})
     take_over(model, gather)
 
 
@@ -58,7 +59,8 @@ def constant(model, name, array):
 def test_damage_is_seen_and_named(berts, spoil):
     model = load(berts())
     spoil(model)
-    with pytest.raises(JobFailed, match=r"^surgery changed the answers: largest difference .* worst is sample \d of 6$"):
+    with pytest.raises(JobFailed,
+                       match=r"^surgery changed the answers: largest difference .* worst is sample \d of 6$"):
         prove(berts(), model, FEEDS, "surgery")
 
 

@@ -42,7 +42,8 @@ def test_shapes_that_do_not_fit(berts, tmp_path, shapes, why):
 
 
 def test_a_dimension_that_is_fixed_already(berts, tmp_path):
-    refuse(UserError, r"input_ids is \[4, 8\]; \[2, 8\] is asked for", berts(form="static"), tmp_path, {n: [2, L] for n in NAMES})
+    refuse(UserError, r"input_ids is \[4, 8\]; \[2, 8\] is asked for", berts(form="static"), tmp_path,
+           {n: [2, L] for n in NAMES})
 
 
 def renamed(proto):

@@ -45,7 +45,8 @@ def test_runs_are_timed_in_turns_and_shown_beside_the_first(planted, monkeypatch
     monkeypatch.setattr(compare, "infer_again", lambda run: seen.append(run) or again(run))
     table = compare.compare([slow, fast], rounds=2, equal=True, at_least=5)
     assert seen == [*slow, *fast, *slow, *fast]
-    assert lines(table) == [["toy", "cpu", "8", "3", "3", "2.00", "1.00", "equal"], ["toy", "cpu", "8", "3", "3", "10.00", "5.00", "equal"]]
+    assert lines(table) == [["toy", "cpu", "8", "3", "3", "2.00", "1.00", "equal"],
+                            ["toy", "cpu", "8", "3", "3", "10.00", "5.00", "equal"]]
 
 
 def test_the_fastest_round_of_a_run_and_the_best_run_of_a_folder_count(planted, monkeypatch):
@@ -57,7 +58,8 @@ def test_the_fastest_round_of_a_run_and_the_best_run_of_a_folder_count(planted, 
     assert [line[6] for line in lines(compare.compare(runs, rounds=2, at_least=6))] == ["1.00", "1.20", "6.00"]
 
 
-@pytest.mark.parametrize("at_least, said", [(5.01, r"^5\.00 times the first run is reached, 5\.01 are due\n"), (9, "9 are due")])
+@pytest.mark.parametrize("at_least, said",
+                         [(5.01, r"^5\.00 times the first run is reached, 5\.01 are due\n"), (9, "9 are due")])
 def test_a_ratio_that_is_missed_fails(planted, at_least, said):
     runs = [compare.runs_below(planted("slow", [1500.0])), compare.runs_below(planted("fast", [300.0]))]
     with pytest.raises(JobFailed, match=said) as caught:
@@ -69,7 +71,8 @@ BEHIND = np.where(np.arange(3)[None, :, None] >= LENGTHS[:, None, None], np.floa
 
 
 @pytest.mark.parametrize("answers, lengths, said", [
-    (ANSWERS + np.float32(9e-4), LENGTHS, None), (BEHIND, LENGTHS, None), (np.pad(ANSWERS, ((0, 0), (0, 2), (0, 0))), LENGTHS, None),
+    (ANSWERS + np.float32(9e-4), LENGTHS, None), (BEHIND, LENGTHS, None),
+    (np.pad(ANSWERS, ((0, 0), (0, 2), (0, 0))), LENGTHS, None),
     (ANSWERS + np.float32(1e-1), LENGTHS, r"[\d.]+e-02 apart"), (ANSWERS[::-1], LENGTHS, r"\S+ apart"),
     (ANSWERS * np.float32(np.nan), LENGTHS, "inf apart"),
     (ANSWERS[:2], LENGTHS[:2], "to other samples"), (ANSWERS, LENGTHS[::-1], "to other samples")])

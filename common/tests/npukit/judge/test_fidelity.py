@@ -25,7 +25,8 @@ def outputs(draw):
 def test_compare_equals_brute_force(case):
     reference, ours, sample = case
     found = compare(ours, reference, sample, "the reference")
-    cosines = [1 - cosine_distance(ours[sample == n].ravel().astype(float), reference[sample == n].ravel().astype(float))
+    cosines = [1 - cosine_distance(ours[sample == n].ravel().astype(float),
+                                   reference[sample == n].ravel().astype(float))
                for n in np.unique(sample)]
     differences = [max(abs(float(a) - float(b)) for a, b in zip(x, y)) for x, y in zip(ours, reference)]
     tolerance = 1e-4 * max([1.0, *map(abs, reference.ravel().tolist())])
@@ -42,7 +43,8 @@ def test_compare_equals_brute_force(case):
     assert found["tolerance"] == pytest.approx(tolerance, rel=1e-6)
     assert found["argmax_agreement"] == pytest.approx(np.mean(ours.argmax(1) == reference.argmax(1)))
     assert (found["flips"], found["not_finite"], found["against"]) == (flips, 0, "the reference")
-    assert max(d for d, n in zip(differences, sample) if n == found["worst_sample"]) == pytest.approx(max(differences), rel=1e-6)
+    assert max(d for d, n in zip(differences, sample) if n == found["worst_sample"]) == pytest.approx(max(differences),
+                                                                                                      rel=1e-6)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -74,7 +76,8 @@ def test_a_tie_may_fall_either_way():
     assert all(gate["passes"] for gate in gates(found, "fp32"))
 
 
-PERFECT = {"max_abs": 0.0, "tolerance": 1e-4, "argmax_agreement": 1.0, "clear_agreement": 1.0, "flips": 0, "not_finite": 0}
+PERFECT = {"max_abs": 0.0, "tolerance": 1e-4, "argmax_agreement": 1.0, "clear_agreement": 1.0, "flips": 0,
+           "not_finite": 0}
 DIFFERENCE, FLIPS, FINITE = "largest difference from PyTorch", "flipped decisions", "values that are not finite"
 KEPT, DECISIONS = "f1 kept from PyTorch fp32", "clear decisions kept from PyTorch fp32"
 
@@ -121,8 +124,10 @@ def test_one_vector_of_many_that_is_turned_misses_its_gate(precision, metric):
     """A mean over all would not see it."""
     reference = np.random.default_rng(0).standard_normal((1000, 16)).astype(np.float32)
     ours = reference.copy()
-    assert all(gate["passes"] for gate in gates(compare(ours, reference, np.arange(1000), "", classes=False), precision, metric, 1, 1))
+    assert all(gate["passes"]
+               for gate in gates(compare(ours, reference, np.arange(1000), "", classes=False), precision, metric, 1, 1))
     ours[7] = ours[7, ::-1]
     closeness = compare(ours, reference, np.arange(1000), "", classes=False)
-    missed = [gate["name"] for gate in gates(closeness, precision, metric, closeness["cosine_mean"], 1) if not gate["passes"]]
+    missed = [gate["name"]
+              for gate in gates(closeness, precision, metric, closeness["cosine_mean"], 1) if not gate["passes"]]
     assert closeness["cosine_mean"] > 0.99 and "smallest cosine with PyTorch fp32" in missed

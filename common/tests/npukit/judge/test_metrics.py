@@ -43,7 +43,8 @@ def test_scores_equal_seqevals(corpus):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of undefined figures, 0 here and there
         try:
-            theirs = classification_report([iobes(s) for s in gold], [iobes(s) for s in predicted], mode="strict", scheme=IOBES,
+            theirs = classification_report([iobes(s) for s in gold], [iobes(s) for s in predicted], mode="strict",
+                                           scheme=IOBES,
                                            output_dict=True, zero_division=0)
         except ValueError:  # seqeval has no report of no entities
             theirs = {"micro avg": {"precision": 0, "recall": 0, "f1-score": 0, "support": 0}}

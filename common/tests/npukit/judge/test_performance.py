@@ -79,7 +79,8 @@ def part(folder, name, times, **more):
     (folder / name).mkdir(parents=True)
     (folder / name / f"batch_{name}_0.npy").write_text(name)
     told = {str(i): {"infiles": [f"{name}/{i}.npy"], "outfiles": ["moved"]} for i in range(len(times))}
-    write_json(folder / f"{name}_summary.json", {"npu_compute_time_list": times, "throughput": 3, "filesinfo": told, **more})
+    write_json(folder / f"{name}_summary.json",
+               {"npu_compute_time_list": times, "throughput": 3, "filesinfo": told, **more})
 
 
 def test_runs_of_several_models_become_one(tmp_path):
@@ -88,7 +89,8 @@ def test_runs_of_several_models_become_one(tmp_path):
     merge(tmp_path / "parts", tmp_path / "outputs")
     assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"batch_8_0.npy", "batch_12_0.npy"}
     told = {str(i): {"infiles": [name]} for i, name in enumerate(["8/0.npy", "12/0.npy", "12/1.npy"])}
-    assert read_json(tmp_path / "outputs_summary.json") == {"standin": "yes", "npu_compute_time_list": [1.0, 5.0, 6.0], "filesinfo": told}
+    assert read_json(tmp_path / "outputs_summary.json") == {"standin": "yes", "npu_compute_time_list": [1.0, 5.0, 6.0],
+                                                            "filesinfo": told}
 
 
 def test_a_chips_runs_are_no_stand_ins(tmp_path):

@@ -133,9 +133,11 @@ def test_passes_is_set_from_the_gates_alone(make_run):
 
 @pytest.mark.parametrize("chip, atc, precision", [
     ("cpu", ATC, "fp32"), ("Ascend310P3", ATC, "fp16"), ("Ascend310P3-standin", ATC, "fp16"),
-    ("Ascend310P3", f"{ATC} --precision_mode=force_fp32", "fp32"), ("Ascend310P3", f"{ATC} --precision_mode_v2=origin", "fp32"),
+    ("Ascend310P3", f"{ATC} --precision_mode=force_fp32", "fp32"),
+    ("Ascend310P3", f"{ATC} --precision_mode_v2=origin", "fp32"),
     ("Ascend310P3", f"{ATC} --precision_mode must_keep_origin_dtype", "fp32"),
-    ("Ascend310P3", f"{ATC} '--log=debug --precision_mode=origin'", "fp16"), ("Ascend310P3", f"{ATC} --precision_mode=origin_too", "fp16"),
+    ("Ascend310P3", f"{ATC} '--log=debug --precision_mode=origin'", "fp16"),
+    ("Ascend310P3", f"{ATC} --precision_mode=origin_too", "fp16"),
     ("Ascend310P3", f"{ATC} --precision_mode=allow_mix_precision", "fp16")])
 def test_precision_is_the_chips_unless_atc_was_told_otherwise(make_run, chip, atc, precision):
     assert Run(make_run(chip, atc=atc)).precision() == precision
@@ -179,7 +181,8 @@ def test_closeness_is_shown_whatever_the_weights(make_run, metric, shown):
 def test_what_a_run_is_comes_from_its_records_and_not_from_its_place(make_run, tmp_path):
     moved = shutil.move(make_run("Ascend310P3-standin", bs=4).parent, tmp_path / "elsewhere") / "bs4"
     made = written(moved.rename(moved.with_name("any")))
-    assert (made["model"], made["soc"], made["standin"], made["profile"], made["batch_size"]) == ("toy", "Ascend310P3", True, "tiny", 4)
+    assert (made["model"], made["soc"], made["standin"], made["profile"], made["batch_size"]) == ("toy", "Ascend310P3",
+                                                                                                  True, "tiny", 4)
 
 
 @pytest.mark.parametrize("place", [".", "..", "../inputs", "atc"])
@@ -217,7 +220,8 @@ def test_answers_that_depend_on_the_batch_size_are_named(two):
 
 
 @pytest.mark.parametrize("change", [
-    assign("other", "model"), assign("released", "profile"), assign("Ascend310P3", "soc"), assign("f" * 64, "weights", "sha256"),
+    assign("other", "model"), assign("released", "profile"), assign("Ascend310P3", "soc"),
+    assign("f" * 64, "weights", "sha256"),
     assign("f" * 64, "provenance", "inputs", "manifest")])
 def test_answers_to_other_questions_may_differ(two, change):
     two[1]["predictions_sha256"] = "f" * 64
@@ -233,14 +237,16 @@ def test_table(make_run):
     heading, _, twin, eight, sixteen, *legend = results(reports).splitlines()
     assert heading.split()[:5] == ["model", "profile", "chip", "batch", "metric"]
     assert twin.split()[2] == "Ascend310P3-standin"
-    assert eight.split() == ["toy", "tiny", "cpu", "8", "f1", "0.7000", "0.7000", "1.0e-06", "40.0", "4000.0", "479", "pass"]
+    assert eight.split() == ["toy", "tiny", "cpu", "8", "f1", "0.7000", "0.7000", "1.0e-06", "40.0", "4000.0", "479",
+                             "pass"]
     assert "not finite" in sixteen and "n/a" in sixteen, "the original has no such batch size"
     assert sixteen.endswith("FAIL: values that are not finite, largest difference from PyTorch")
     assert "no NPU" in legend[0]
 
 
 @pytest.mark.parametrize("parameters, profile, speed", [
-    (1000, "tiny", 479), (1019, "released", 479), (981, "random", 479), (1021, "random", None), (979, "released", None)])
+    (1000, "tiny", 479), (1019, "released", 479), (981, "random", 479), (1021, "random", None),
+    (979, "released", None)])
 def test_the_original_s_speed_wants_a_network_of_its_size(make_run, parameters, profile, speed):
     """Whatever the profile is called: a checkpoint of one's own may be of any size."""
     assert table.original_speed(written(make_run(profile=profile, parameters=parameters))) == speed
@@ -262,7 +268,8 @@ def test_who_reads_only_the_table_sees_that_much_is_unknown(make_run, share, war
         assert found[0].startswith(f"WARNING: toy, tiny: {share:.1%} of the text is unknown to the vocabulary ([UNK])")
 
 
-ROUTE = {"command": "run_trace.py", "backend": "a tool", "precision": "fp32", "samples_per_s": 1000.0, "metrics": METRICS,
+ROUTE = {"command": "run_trace.py", "backend": "a tool", "precision": "fp32", "samples_per_s": 1000.0,
+         "metrics": METRICS,
          "fidelity": FIDELITY}
 
 
@@ -277,7 +284,8 @@ def test_another_route_is_judged_and_shown_in_a_table_of_its_own(make_run, chang
     heading, _, line = results([made]).split("\n\n")[1].splitlines()
     assert heading.split() == "model profile chip batch om it/s trace it/s trace/om metric om trace trace ran as".split()
     precision, metrics = change.get("precision", "fp32"), change.get("metrics", METRICS)
-    assert line.split() == ["toy", "tiny", "cpu", "8", "3333.3333", "1000.0000", "0.3000", "f1", "0.7000", f"{metrics['f1']:.4f}",
+    assert line.split() == ["toy", "tiny", "cpu", "8", "3333.3333", "1000.0000", "0.3000", "f1", "0.7000",
+                            f"{metrics['f1']:.4f}",
                             f"{precision},", "a", "tool"]
 
 
@@ -292,7 +300,8 @@ def test_a_report_that_was_changed_by_hand_is_refused(make_run):
 
 def judge(*paths):
     """Return (exit code, stdout, stderr) of `npuops results --judge`."""
-    done = subprocess.run([sys.executable, "-m", "npuops", "results", "out", "--judge", *paths], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-m", "npuops", "results", "out", "--judge", *paths], capture_output=True,
+                          text=True,
                           env=environment())
     return done.returncode, done.stdout, done.stderr
 

@@ -88,7 +88,8 @@ def test_half_precision_passes_where_nothing_is_broken(case):
     reference = net.logits(inputs, mask)[inside]
     rounded = reference.astype(np.float16).astype(np.float32)
     assert all(gate["passes"] for gate in gates(compare(rounded, reference, sample, ""), "fp16"))
-    assert all(gate["passes"] for gate in gates(compare(same(net, inputs, mask)[inside], reference, sample, ""), "fp32"))
+    assert all(gate["passes"]
+               for gate in gates(compare(same(net, inputs, mask)[inside], reference, sample, ""), "fp32"))
 
 
 @given(st.integers(0, 2**32 - 1))

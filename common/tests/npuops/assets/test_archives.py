@@ -12,7 +12,8 @@ from npuops.assets.archives import Wanted, take
 
 CONTENT = os.urandom(3000)
 SIZE = len(CONTENT)
-KINDS = {"link": tarfile.SYMTYPE, "hard link": tarfile.LNKTYPE, "device": tarfile.CHRTYPE, "block device": tarfile.BLKTYPE,
+KINDS = {"link": tarfile.SYMTYPE, "hard link": tarfile.LNKTYPE, "device": tarfile.CHRTYPE,
+         "block device": tarfile.BLKTYPE,
          "pipe": tarfile.FIFOTYPE, "folder": tarfile.DIRTYPE}
 
 
@@ -61,7 +62,8 @@ def test_several_at_once_and_each_problem_by_itself(tmp_path, pack):
     (tmp_path / "archive").write_bytes(pack([("x", b"1"), ("y", b"22"), ("d/z", b"333"), ("e/z", b"4")]))
     problems = take(tmp_path / "archive", [Wanted(name, tmp_path / name, 2) for name in ("x", "y", "z", "none")])
     assert (tmp_path / "x").read_bytes() == b"1" and (tmp_path / "y").read_bytes() == b"22" and not (tmp_path / "z").exists()
-    assert set(problems) == {"z", "none"} and problems["none"] == "the archive has no member none" and "more than" in problems["z"]
+    assert set(problems) == {"z",
+                             "none"} and problems["none"] == "the archive has no member none" and "more than" in problems["z"]
 
 
 @pytest.mark.parametrize("pack", PACK.values(), ids=PACK)
@@ -101,7 +103,8 @@ TORN = {"no archive": CONTENT, "nothing": b"", "half a zip": zipped([("a/b", CON
 
 @pytest.mark.parametrize("archive", TORN.values(), ids=TORN)
 def test_what_is_not_whole_is_refused(tmp_path, archive):
-    assert taken(tmp_path, archive) in ("the archive is not whole, or is no zip or tar", "the archive has no member a/b")
+    assert taken(tmp_path, archive) in ("the archive is not whole, or is no zip or tar",
+                                        "the archive has no member a/b")
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])

@@ -16,11 +16,13 @@ from npuops.assets.archives import Wanted, take
 from npuops.assets.bundle import INDEX, pack, unpack
 from npuops.assets.manifest import Asset, recorded
 
-FILES = {"corpus/dev.tsv": os.urandom(50_000), "weights/model.bin": b"\x80" + os.urandom(200_000), "weights/empty.txt": b""}
+FILES = {"corpus/dev.tsv": os.urandom(50_000), "weights/model.bin": b"\x80" + os.urandom(200_000),
+         "weights/empty.txt": b""}
 
 
 def assets(folder, **more):
-    return [Asset(to, "MIT", (), folder / "assets.lock", len(c), hashlib.sha256(c).hexdigest(), len(c), **more) for to, c in FILES.items()]
+    return [Asset(to, "MIT", (), folder / "assets.lock", len(c), hashlib.sha256(c).hexdigest(), len(c), **more)
+            for to, c in FILES.items()]
 
 
 def unknown(assets):
@@ -57,7 +59,8 @@ def test_equal_assets_make_equal_bundles(tmp_path, bundle):
 
 def test_digests_travel_along(tmp_path, bundle):
     unpack(bundle, unknown(assets(tmp_path)), tmp_path / "to")
-    assert {to: entry["sha256"] for to, entry in recorded(tmp_path / "assets.lock").items()} == {a.to: a.sha256 for a in assets(tmp_path)}
+    assert {to: entry["sha256"]
+            for to, entry in recorded(tmp_path / "assets.lock").items()} == {a.to: a.sha256 for a in assets(tmp_path)}
     assert recorded(tmp_path / "assets.lock")["corpus/dev.tsv"]["source"] == "the bundle bundle.tar"
 
 
@@ -95,15 +98,22 @@ def named(files, to):
 
 
 CHANGES = {
-    "another content": (lambda files, members: members.update({"corpus/dev.tsv": bytes(50_000)}), "dev.tsv is not what the index says"),
-    "a longer content": (lambda files, members: members.update({"corpus/dev.tsv": bytes(50_001)}), "more than the 50000"),
-    "a file is missing": (lambda files, members: members.pop("corpus/dev.tsv"), "the archive has no member corpus/dev.tsv"),
-    "another digest": (lambda files, members: named(files, "corpus/dev.tsv").update(sha256="0" * 64), "corpus/dev.tsv has sha256 000"),
+    "another content": (lambda files, members: members.update({"corpus/dev.tsv": bytes(50_000)}),
+                        "dev.tsv is not what the index says"),
+    "a longer content": (lambda files, members: members.update({"corpus/dev.tsv": bytes(50_001)}),
+                         "more than the 50000"),
+    "a file is missing": (lambda files, members: members.pop("corpus/dev.tsv"),
+                          "the archive has no member corpus/dev.tsv"),
+    "another digest": (lambda files, members: named(files, "corpus/dev.tsv").update(sha256="0" * 64),
+                       "corpus/dev.tsv has sha256 000"),
     "no digest": (lambda files, members: named(files, "corpus/dev.tsv").update(sha256="x"), "is no whole bundle"),
-    "a stranger": (lambda files, members: named(files, "corpus/dev.tsv").update(to="a/b"), "no assets.toml here knows a/b"),
+    "a stranger": (lambda files, members: named(files, "corpus/dev.tsv").update(to="a/b"),
+                   "no assets.toml here knows a/b"),
     "a way out": (lambda files, members: named(files, "corpus/dev.tsv").update(to="../../b"), "is no whole bundle"),
-    "a hidden place": (lambda files, members: named(files, "corpus/dev.tsv").update(to=".locks/b"), "is no whole bundle"),
-    "a size of words": (lambda files, members: named(files, "corpus/dev.tsv").update(size="many"), "is no whole bundle"),
+    "a hidden place": (lambda files, members: named(files, "corpus/dev.tsv").update(to=".locks/b"),
+                       "is no whole bundle"),
+    "a size of words": (lambda files, members: named(files, "corpus/dev.tsv").update(size="many"),
+                        "is no whole bundle"),
     "no list": (lambda files, members: files.append(3), "is no whole bundle"),
 }
 
@@ -133,9 +143,11 @@ def test_half_a_bundle_brings_nothing(tmp_path, bundle, part):
 def test_a_disk_that_is_too_small(tmp_path, bundle, small_disk, monkeypatch):
     (small_disk / "full").write_bytes(bytes(900_000))
     for _ in range(2):
-        with pytest.raises(UserError, match=r"small.* MB may be needed; make room|the disk of .*small.* is full; make room"):
+        with pytest.raises(UserError,
+                           match=r"small.* MB may be needed; make room|the disk of .*small.* is full; make room"):
             pack(assets(tmp_path), tmp_path / "from", small_disk / "bundle.tar")
-        with pytest.raises(UserError, match=r"small.* MB may be needed; make room|the disk of .*small.* is full; make room"):
+        with pytest.raises(UserError,
+                           match=r"small.* MB may be needed; make room|the disk of .*small.* is full; make room"):
             unpack(bundle, assets(tmp_path), small_disk / "data")
         assert set(files(small_disk)) == {"full"}
         monkeypatch.setattr("npuops.assets.bundle.require_room", lambda *_: None)  # somebody else fills it meanwhile
@@ -155,12 +167,15 @@ def test_make_bundle_and_unbundle(tmp_path):
     (tmp_path / "data/toy/numbers.txt").write_bytes(content)
 
     def make(data, *goals):
-        return subprocess.run(["make", "-C", Path(__file__).parents[4], f"VENV={sys.prefix}", "ENGINE=none", f"DATA={tmp_path / data}",
-                               f"manifests={tmp_path}/m/assets.toml", f"BUNDLE={tmp_path}/toy.tar", *goals], capture_output=True, text=True)
+        return subprocess.run(["make", "-C", Path(__file__).parents[4], f"VENV={sys.prefix}", "ENGINE=none",
+                               f"DATA={tmp_path / data}",
+                               f"manifests={tmp_path}/m/assets.toml", f"BUNDLE={tmp_path}/toy.tar", *goals],
+                              capture_output=True, text=True)
 
     failed = make("data", "bundle")
     assert failed.returncode == 2 and "or not as recorded; make fetch brings and records them" in failed.stderr
     assert make("data", "fetch").returncode == 0
     assert "read back and verified" in make("data", "bundle").stdout
-    assert make("elsewhere", "unbundle").returncode == 0 and files(tmp_path / "elsewhere") == {"toy/numbers.txt": content}
+    assert make("elsewhere",
+                "unbundle").returncode == 0 and files(tmp_path / "elsewhere") == {"toy/numbers.txt": content}
     assert take(tmp_path / "toy.tar", [Wanted("toy/numbers.txt", tmp_path / "came", 100_000)]) == {}

@@ -62,12 +62,15 @@ REFUSED = {  # answers, words of the reason, how often it is asked
     "out of order for good": ([status(500)], "answers 500, 4 times in a row", 4),
     "too many requests for good": ([status(429)], "answers 429, 4 times in a row", 4),
     "stands still for good": ([stalling(CONTENT, 0, 1)], "stood still, 4 times in a row", 4),
-    "never more than a part, knows no ranges": ([without_ranges(CONTENT, until=9000)], "broke off.*|ends at 9000 of 300000", 5),
+    "never more than a part, knows no ranges": ([without_ranges(CONTENT, until=9000)],
+                                                "broke off.*|ends at 9000 of 300000", 5),
     "announces less": ([announcing(CONTENT, 200_000)], "has 200000 bytes, not 300000", 1),
     "announces more": ([announcing(CONTENT, 300_001)], "has 300001 bytes, not 300000", 1),
     "sends more": ([announcing(CONTENT + b"!", None)], "sends more than 300000 bytes", 1),
-    "is shorter": ([announcing(CONTENT[:-1], None), whole(CONTENT[:-1], tag=None)], "has fewer bytes than have come", 2),
-    "sends another part": ([CUT, status(206, Content_Range="bytes 7-9/300000")], "another part than it was asked for", 2),
+    "is shorter": ([announcing(CONTENT[:-1], None), whole(CONTENT[:-1], tag=None)], "has fewer bytes than have come",
+                   2),
+    "sends another part": ([CUT, status(206, Content_Range="bytes 7-9/300000")], "another part than it was asked for",
+                           2),
     "a part without a place": ([status(206)], "does not say which, 4 times", 4),
     "a circle": ([redirect("/file")], "redirects in a circle", 31),
     "redirects to no address": ([redirect("gopher://a/b")], "its address, or one that it redirects to, is none", 1),
@@ -101,7 +104,8 @@ def test_a_file_that_changes_in_the_middle_is_begun_again(tmp_path, server):
     (True, None, True), (False, '"v1"', True), (False, None, False), (False, 'W/"v1"', False)])
 def test_only_bytes_that_are_sure_to_belong_are_continued_in_a_later_run(tmp_path, server, known, tag, continued):
     (tmp_path / "part").write_bytes(CONTENT[:1000])
-    got = Download(server.gives(whole(CONTENT, tag=tag)), tmp_path / "part", 400_000, len(CONTENT) if known else None, known)
+    got = Download(server.gives(whole(CONTENT, tag=tag)), tmp_path / "part", 400_000, len(CONTENT) if known else None,
+                   known)
     got.remember(tag if tag and not tag.startswith("W/") else None)
     assert got.run() == continued and (tmp_path / "part").read_bytes() == CONTENT
     assert server.ranges() == ["bytes=1000-" if continued else None]
@@ -115,7 +119,8 @@ def test_the_bytes_of_another_source_are_not_continued(tmp_path, server):
 
 
 def test_nothing_is_taken_that_is_longer_than_it_may_be(tmp_path, server):
-    for answer, reason in ((whole(CONTENT), "has 300000 bytes, more than the 1000"), (announcing(CONTENT, None), "sends more than 1000")):
+    for answer, reason in ((whole(CONTENT), "has 300000 bytes, more than the 1000"),
+                           (announcing(CONTENT, None), "sends more than 1000")):
         with pytest.raises(Refused, match=reason):
             Download(server.gives(answer), tmp_path / "part", most=1000).run()
         assert not (tmp_path / "part").exists() or (tmp_path / "part").stat().st_size <= 1000 + sources.PIECE
@@ -126,7 +131,8 @@ def test_nobody_listens(tmp_path):
         bring("http://127.0.0.1:9/file", tmp_path / "part")
 
 
-@pytest.mark.parametrize("wish, seconds", [("0", 0), ("7", 7), ("86400", 60), ("Fri, 31 Dec 2027 23:59:59 GMT", 0), ("", 0)])
+@pytest.mark.parametrize("wish, seconds",
+                         [("0", 0), ("7", 7), ("86400", 60), ("Fri, 31 Dec 2027 23:59:59 GMT", 0), ("", 0)])
 def test_the_wish_to_be_left_alone_is_heard_within_reason(wish, seconds):
     assert sources.retry_after(wish) == seconds
 
@@ -152,7 +158,8 @@ def test_file_addresses(tmp_path):
             bring(address, tmp_path / "none")
 
 
-@pytest.mark.parametrize("url", ["https://me:secret@host:8443/a/b?X-Amz-Signature=secret#secret", "http://secret@host/a?secret"])
+@pytest.mark.parametrize("url", ["https://me:secret@host:8443/a/b?X-Amz-Signature=secret#secret",
+                                 "http://secret@host/a?secret"])
 def test_no_secret_is_shown(url):
     assert "secret" not in shown(url) + sources.origin(url) and "host" in shown(url)
 

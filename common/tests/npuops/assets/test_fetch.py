@@ -44,13 +44,15 @@ def quick(monkeypatch, server):
 
 
 def asset(*sources, content=CONTENT, to="corpus/dev.tsv", **more):
-    return Asset(to, "none", tuple({"url": s} if isinstance(s, str) else s for s in sources), Path("/none/assets.lock"), len(content),
+    return Asset(to, "none", tuple({"url": s} if isinstance(s, str) else s for s in sources), Path("/none/assets.lock"),
+                 len(content),
                  hashlib.sha256(content).hexdigest(), len(content), **more)
 
 
 def new(tmp_path, *sources, to="corpus/dev.tsv", most=SIZE, **more):
     """Return an asset whose digest nobody knows yet."""
-    return dataclasses.replace(asset(*sources, to=to, **more), sha256=None, size=None, most=most, lock=tmp_path / "assets.lock")
+    return dataclasses.replace(asset(*sources, to=to, **more), sha256=None, size=None, most=most,
+                               lock=tmp_path / "assets.lock")
 
 
 def bring(assets, data, *arguments, **options):
@@ -62,7 +64,8 @@ def bring(assets, data, *arguments, **options):
 
 def left(data):
     """Return the files below data/, those of locks left out."""
-    return {path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file() and ".locks" not in path.parts}
+    return {path.relative_to(data).as_posix()
+            for path in data.rglob("*") if path.is_file() and ".locks" not in path.parts}
 
 
 def packed(**members):
@@ -110,7 +113,8 @@ def test_a_mirror_comes_first_and_is_believed_by_digest_alone(tmp_path, server):
     told = bring([good, bad, unknown], tmp_path / "data", mirror=mirror)
     assert sorted(line.split(": from ")[1].partition(";")[0] for line in told) == [
         f"{mirror}/corpus/dev.tsv", server.url("/new"), server.url("/own")]
-    assert "/mirror/corpus/new.tsv" not in [path for path, _ in server.asked], "what has no digest yet is not taken from a mirror"
+    assert "/mirror/corpus/new.tsv" not in [path
+                                            for path, _ in server.asked], "what has no digest yet is not taken from a mirror"
 
 
 def test_a_mirror_that_is_signed_for_as_a_whole(tmp_path, server):
@@ -140,8 +144,10 @@ def test_a_mirror_that_is_a_bucket(tmp_path, monkeypatch):
         part = tmp_path / "corpus" / ".dev.tsv.part"
         part.parent.mkdir()
         part.write_bytes(CONTENT[:1000])  # broken off in an earlier run
-        assert bring([asset()], tmp_path, mirror="s3://mirror/data") == [f"{tmp_path}/corpus/dev.tsv: from s3://mirror/data/corpus/dev.tsv"]
-        for mirror, reason in (("s3://mirror/none", "answers 404 NoSuchKey"), ("s3://nobody/data", "answers 404 NoSuchBucket")):
+        assert bring([asset()], tmp_path,
+                     mirror="s3://mirror/data") == [f"{tmp_path}/corpus/dev.tsv: from s3://mirror/data/corpus/dev.tsv"]
+        for mirror, reason in (("s3://mirror/none", "answers 404 NoSuchKey"),
+                               ("s3://nobody/data", "answers 404 NoSuchBucket")):
             with pytest.raises(Unavailable, match=reason):
                 bring([asset()], tmp_path / "other", mirror=mirror)
     stores.client.cache_clear()
@@ -151,7 +157,8 @@ def test_a_bucket_that_breaks_off_and_is_busy(tmp_path, server, monkeypatch):
     """The server of the web tests, asked as an object store."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     for name, value in {"AWS_ENDPOINT_URL": server.url(""), "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
-                        "AWS_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}.items():
+                        "AWS_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull,
+                        "AWS_SHARED_CREDENTIALS_FILE": os.devnull}.items():
         monkeypatch.setenv(name, value)
     stores.client.cache_clear()
     cut = whole(CONTENT, until=70_000)
@@ -169,14 +176,17 @@ def test_a_bucket_that_breaks_off_and_is_busy(tmp_path, server, monkeypatch):
 
 BAD = {
     "not there": (status(404), "answers 404"), "out of order": (status(500), "answers 500, 4 times"),
-    "other bytes": (whole(CONTENT[::-1]), "carries sha256 [0-9a-f]{64}, not"), "another length": (whole(CONTENT[1:]), "has 199999 bytes"),
-    "more": (announcing(CONTENT + b"!", None), "sends more than"), "less": (without_ranges(CONTENT, until=10), "ends at 10 of|broke off")}
+    "other bytes": (whole(CONTENT[::-1]), "carries sha256 [0-9a-f]{64}, not"),
+    "another length": (whole(CONTENT[1:]), "has 199999 bytes"),
+    "more": (announcing(CONTENT + b"!", None), "sends more than"),
+    "less": (without_ranges(CONTENT, until=10), "ends at 10 of|broke off")}
 
 
 @pytest.mark.parametrize("answer, reason", BAD.values(), ids=BAD)
 def test_a_bad_source_leaves_nothing_and_the_next_one_is_tried(tmp_path, server, answer, reason):
     bad = server.gives(answer, path="/bad")
-    with pytest.raises(Unavailable, match=rf"1 of 1 files are not there\n  {bad}: .*{reason}.*:\n    corpus/dev\.tsv\nWhat you can do: "):
+    with pytest.raises(Unavailable,
+                       match=rf"1 of 1 files are not there\n  {bad}: .*{reason}.*:\n    corpus/dev\.tsv\nWhat you can do: "):
         bring([asset(bad)], tmp_path)
     assert not (tmp_path / "corpus/dev.tsv").exists()
     bring([asset(bad, server.gives(whole(CONTENT)))], tmp_path)
@@ -184,11 +194,13 @@ def test_a_bad_source_leaves_nothing_and_the_next_one_is_tried(tmp_path, server,
 
 
 def test_what_can_be_had_is_brought_and_the_rest_named(tmp_path, server):
-    assets = [asset(server.gives(status(404) if n % 2 else whole(CONTENT), path=f"/{n}"), to=f"c/{n}") for n in range(9)]
+    assets = [asset(server.gives(status(404) if n % 2 else whole(CONTENT), path=f"/{n}"), to=f"c/{n}")
+              for n in range(9)]
     with pytest.raises(Unavailable) as error:
         bring(assets, tmp_path)
     assert left(tmp_path) == {f"c/{n}" for n in (0, 2, 4, 6, 8)}
-    assert [line.strip() for line in str(error.value).splitlines() if line.startswith("    ")] == ["c/1", "c/3", "c/5", "c/7"]
+    assert [line.strip()
+            for line in str(error.value).splitlines() if line.startswith("    ")] == ["c/1", "c/3", "c/5", "c/7"]
 
 
 def test_a_host_that_does_not_answer_is_not_asked_for_every_file(tmp_path):
@@ -201,7 +213,8 @@ def test_a_host_that_does_not_answer_is_not_asked_for_every_file(tmp_path):
 def test_an_archive_is_downloaded_once_for_all_that_it_carries(tmp_path, server):
     contents = {f"top/{n}": CONTENT[n:] for n in range(8)}
     url = server.gives(whole(packed(**contents)))
-    assets = [asset({"url": url, "member": name, "most": 10**7}, content=content, to=f"c/{name}") for name, content in contents.items()]
+    assets = [asset({"url": url, "member": name, "most": 10**7}, content=content, to=f"c/{name}")
+              for name, content in contents.items()]
     assets[3] = dataclasses.replace(assets[3], sha256="0" * 64)
     assets.append(asset({"url": url, "member": "none", "most": 10_000_000}, to="c/none"))
     with pytest.raises(Unavailable) as error:
@@ -251,8 +264,10 @@ def test_ones_own_copy_is_recorded(tmp_path):
     assert recorded(tmp_path / "assets.lock")["corpus/dev.tsv"]["source"] == "your own copy"
 
 
-UNFIT = {"a web page": ("w.bin", b"<!doctype html>Please log in", (), "is a web page"), "no JSON": ("o.json", b"<", (), "is no JSON"),
-         "another JSON": ("o.json", b"{}", ("lstm",), "it has no lstm"), "no HDF5": ("w.hdf5", b"PK", (), "is no HDF5 file")}
+UNFIT = {"a web page": ("w.bin", b"<!doctype html>Please log in", (), "is a web page"),
+         "no JSON": ("o.json", b"<", (), "is no JSON"),
+         "another JSON": ("o.json", b"{}", ("lstm",), "it has no lstm"),
+         "no HDF5": ("w.hdf5", b"PK", (), "is no HDF5 file")}
 
 
 @pytest.mark.parametrize("name, content, holds, reason", UNFIT.values(), ids=UNFIT)
@@ -264,7 +279,8 @@ def test_what_does_not_fit_is_refused_by_name_and_not_recorded(tmp_path, server,
 
 
 def test_what_has_no_source_is_asked_of_the_user(tmp_path):
-    with pytest.raises(UserError, match=r"it has no source:\n    corpus/dev\.tsv\nWhat you can do: put your own copy in its place below"):
+    with pytest.raises(UserError,
+                       match=r"it has no source:\n    corpus/dev\.tsv\nWhat you can do: put your own copy in its place below"):
         bring([new(tmp_path)], tmp_path)
 
 
@@ -296,7 +312,8 @@ def test_what_is_bound_to_a_licence_waits_for_the_users_word(tmp_path, server):
 
 def test_room_is_asked_for_before_anything_is_fetched(tmp_path, server):
     huge = dataclasses.replace(new(tmp_path, server.gives(whole(CONTENT))), most=10**16)
-    with pytest.raises(UserError, match=r"MB free, and 10000000000\.0 MB may be needed; make room, or name another place"):
+    with pytest.raises(UserError,
+                       match=r"MB free, and 10000000000\.0 MB may be needed; make room, or name another place"):
         bring([huge], tmp_path)
     assert server.asked == []
 
@@ -308,7 +325,8 @@ def test_a_disk_that_fills_up_is_named_and_what_has_come_is_kept(tmp_path, small
     with pytest.raises(UserError, match=r"small has 0\.4 MB free"):
         bring([asset(url, content=content)], small_disk)
     monkeypatch.setattr(fetch, "require_room", lambda *_: None)  # somebody else fills it meanwhile
-    with pytest.raises(UserError, match=r"the disk of .*small is full; make room, or name another place with DATA=.*what has come is kept"):
+    with pytest.raises(UserError,
+                       match=r"the disk of .*small is full; make room, or name another place with DATA=.*what has come is kept"):
         bring([asset(url, content=content)], small_disk)
     assert left(small_disk) == {"full", "corpus/.dev.tsv.part", "corpus/.dev.tsv.part.tag"}
     came = (small_disk / "corpus/.dev.tsv.part").stat().st_size
@@ -341,7 +359,8 @@ def write_manifest(folder, *entries):
 
 
 def start(path, data, **more):
-    return subprocess.Popen([sys.executable, "-m", "npuops", "fetch", "--data", data, path], env=environment(NO_PROXY="127.0.0.1", **more),
+    return subprocess.Popen([sys.executable, "-m", "npuops", "fetch", "--data", data, path],
+                            env=environment(NO_PROXY="127.0.0.1", **more),
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -401,10 +420,12 @@ def test_secrets_stand_in_no_message_and_no_list_of_processes(tmp_path, server):
     slow = whole(CONTENT, pause=0.1, piece=20_000)
     server.gives(slow, path="/mirror/corpus/dev.tsv?X-Amz-Signature=seCret")
     server.answers["/mirror/corpus/dev.tsv"] = [slow]
-    path = write_manifest(tmp_path, asset(server.url("/none?sig=seCret")), asset(server.url("/none?sig=seCret"), to="corpus/none"))
+    path = write_manifest(tmp_path, asset(server.url("/none?sig=seCret")),
+                          asset(server.url("/none?sig=seCret"), to="corpus/none"))
     mirror = server.url("/mirror").replace("//", "//me:seCret@")
     command = [*MAKE, f"DATA={tmp_path}", f"manifests={path}", "fetch"]
-    with subprocess.Popen(command, env={**os.environ, "MIRROR": mirror, "NO_PROXY": "127.0.0.1"}, stdout=subprocess.PIPE,
+    with subprocess.Popen(command, env={**os.environ, "MIRROR": mirror, "NO_PROXY": "127.0.0.1"},
+                          stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True) as process:
         wait_for(lambda: (tmp_path / "corpus/.dev.tsv.part").exists())
         seen = [line for line in command_lines() if "seCret" in line]
@@ -412,11 +433,13 @@ def test_secrets_stand_in_no_message_and_no_list_of_processes(tmp_path, server):
         printed = process.communicate(timeout=60)[0]
     assert process.returncode == 2 and "seCret" not in printed, printed
     assert f"from {server.url('/mirror/corpus/dev.tsv')}" in printed and f"{server.url('/none')}: answers 404" in printed
-    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file != path and b"seCret" in file.read_bytes()]
+    assert not [file
+                for file in tmp_path.rglob("*") if file.is_file() and file != path and b"seCret" in file.read_bytes()]
 
 
 def test_no_message_of_any_fault_shows_a_secret(tmp_path, server):
-    for answer in (status(404), status(500), status(302, Location="gopher://me:seCret@a/b?seCret"), without_ranges(CONTENT, until=9),
+    for answer in (status(404), status(500), status(302, Location="gopher://me:seCret@a/b?seCret"),
+                   without_ranges(CONTENT, until=9),
                    status(302, Location="http://127.0.0.1:9/?X-Amz-Signature=seCret")):
         server.answers["/file?seCret"] = [answer]
         with pytest.raises(NpukitError) as error:
@@ -428,13 +451,15 @@ def test_no_message_of_any_fault_shows_a_secret(tmp_path, server):
 
 
 def test_make_fetch_and_its_list(tmp_path, server):
-    path = write_manifest(tmp_path, asset(server.gives(whole(CONTENT))), asset(server.url("/none"), to="corpus/none", content=b"none"))
+    path = write_manifest(tmp_path, asset(server.gives(whole(CONTENT))),
+                          asset(server.url("/none"), to="corpus/none", content=b"none"))
     command = [*MAKE, f"DATA={tmp_path / 'data'}", f"manifests={path}"]
     (tmp_path / "two words").mkdir()
     (tmp_path / "two words/none").write_bytes(b"none")
 
     def make(*more):
-        return subprocess.run([*command, *more], capture_output=True, text=True, env={**os.environ, "NO_PROXY": "127.0.0.1"})
+        return subprocess.run([*command, *more], capture_output=True, text=True,
+                              env={**os.environ, "NO_PROXY": "127.0.0.1"})
 
     assert "2 of 2 to fetch" in make("fetch-list").stdout
     failed = make("fetch")

@@ -40,10 +40,12 @@ def test_each_word_is_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("old, new, reason", [
-    ("licence", "license", r"a/b\.json: no key is called license"), ('licence = "MIT"\n', "", r"a/b\.json: it has no licence"),
+    ("licence", "license", r"a/b\.json: no key is called license"),
+    ('licence = "MIT"\n', "", r"a/b\.json: it has no licence"),
     (SHA, "00", "sha256 is 64 hexadecimal digits"), (f"size = {len(CONTENT)}\n", "", "either sha256 and size, or"),
     ("size", "most = 3\nsize", "either sha256 and size, or"), ("http://", "ftp://", "a source is url"),
-    ("url =", 'hub = "a/b", path =', "a source is url"), ("a/b.json", "/etc/passwd", "to leaves data/"), ("a/b.json", "../b", "to leaves"),
+    ("url =", 'hub = "a/b", path =', "a source is url"), ("a/b.json", "/etc/passwd", "to leaves data/"),
+    ("a/b.json", "../b", "to leaves"),
     ("[[file]]", "[[file]", "is no TOML")])
 def test_a_manifest_that_is_not_understood_is_named(tmp_path, old, new, reason):
     path = write(tmp_path, ENTRY)
@@ -114,7 +116,8 @@ def test_the_list_says_what_is_there(tmp_path):
     (data / "a" / "mine.bin").write_bytes(CONTENT)
     heading, _, *rows, last = listing([path], data, "tiny").splitlines()
     states = {row.split("  ")[0]: row for row in rows}
-    for name, state in {"a/b.json": "there", "a/other": "another file", "a/none": "missing", "a/bound": "missing, ACCEPT=word",
+    for name, state in {"a/b.json": "there", "a/other": "another file", "a/none": "missing",
+                        "a/bound": "missing, ACCEPT=word",
                         "a/new.bin": "missing, to record", "a/mine.bin": "there, not recorded"}.items():
         assert f"  {state}  " in states[name] and "MIT" in states[name]
     assert "a/released" not in states and heading.split() == ["file", "bytes", "state", "profile", "licence", "source"]

@@ -67,7 +67,8 @@ def run(make_run):
     written(folder)
     for name, content in {"postprocess/log.txt": "a log", "infer/outputs/0_0.bin": "raw", "atc/model.om": "an om",
                           "atc.failed/log.txt": "no",
-                          ".perf.7.new/log.txt": "no", "../inputs/log.txt": "a log", "../pth2onnx/toy.onnx": "big"}.items():
+                          ".perf.7.new/log.txt": "no", "../inputs/log.txt": "a log",
+                          "../pth2onnx/toy.onnx": "big"}.items():
         place = (folder / name).resolve()
         place.parent.mkdir(exist_ok=True)
         place.write_text(content)
@@ -75,7 +76,8 @@ def run(make_run):
 
 
 SENT = {"postprocess/report.json", "postprocess/predictions.jsonl", "postprocess/log.txt", "postprocess/record.json",
-        "infer/outputs_summary.json", "infer/record.json", "atc/model.om", "atc/record.json", "perf/log.txt", "perf/record.json",
+        "infer/outputs_summary.json", "infer/record.json", "atc/model.om", "atc/record.json", "perf/log.txt",
+        "perf/record.json",
         "inputs/log.txt", "inputs/record.json", "pth2onnx/ledger.json", "pth2onnx/record.json", "pth2onnx/weights.json"}
 
 
@@ -196,7 +198,8 @@ def test_a_bucket_that_is_not_there_or_not_ours(run, s3, monkeypatch):
         monkeypatch.setenv(name, value)
     stores.client.cache_clear()
     for act in (lambda: publish.publish(run, store("s3://nobody/a")), lambda: publish.verify(store("s3://nobody/a"))):
-        with pytest.raises(UserError, match=r"s3://nobody/a.*: the store answers 404 NoSuchBucket; look at the bucket's name"):
+        with pytest.raises(UserError,
+                           match=r"s3://nobody/a.*: the store answers 404 NoSuchBucket; look at the bucket's name"):
             act()
 
 
@@ -205,7 +208,8 @@ def test_a_store_that_does_not_answer(run, s3, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     stores.client.cache_clear()
-    with pytest.raises(Unavailable, match=r"s3://nobody/a.*: the store cannot be reached \(EndpointConnectionError\); try again"):
+    with pytest.raises(Unavailable,
+                       match=r"s3://nobody/a.*: the store cannot be reached \(EndpointConnectionError\); try again"):
         publish.publish(run, store("s3://nobody/a"))
     stores.client.cache_clear()
 
@@ -224,7 +228,8 @@ def test_no_credentials(run, s3, monkeypatch):
 @pytest.mark.parametrize("endpoint, asked, style", [
     ("", "", None), ("http://minio:9000", "", "path"), ("http://obs", "virtual", "virtual"), ("", "path", "path")])
 def test_addressing(monkeypatch, endpoint, asked, style):
-    for name, value in {"AWS_ENDPOINT_URL": endpoint, "NPUKIT_S3_ADDRESSING": asked, "AWS_REGION": "cn-north-4"}.items():
+    for name, value in {"AWS_ENDPOINT_URL": endpoint, "NPUKIT_S3_ADDRESSING": asked,
+                        "AWS_REGION": "cn-north-4"}.items():
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     stores.client.cache_clear()
@@ -241,7 +246,8 @@ def test_make_publish_and_verify_published(run, s3, tmp_path):
     shutil.copytree(run.parent, tmp_path / "out/cpu/tiny/bilstm_crf")
 
     def make(*goals, dest="s3://door/jobs"):
-        done = subprocess.run([*MAKE, f"OUT_ROOT={tmp_path}/out", "MODEL=bilstm_crf", "BS=8", *goals], capture_output=True, text=True,
+        done = subprocess.run([*MAKE, f"OUT_ROOT={tmp_path}/out", "MODEL=bilstm_crf", "BS=8", *goals],
+                              capture_output=True, text=True,
                               env={**os.environ, **s3, "DEST": dest})
         assert s3server.SECRET not in done.stdout + done.stderr
         return done
@@ -249,10 +255,12 @@ def test_make_publish_and_verify_published(run, s3, tmp_path):
     assert make("publish").stdout.rstrip().endswith(f"{len(SENT) + 1} of {len(SENT) + 1} files sent")
     assert make("publish").stdout.rstrip().endswith(": there")
     assert make("verify-published").stdout.rstrip().endswith(": verified")
-    s3server.client(s3).delete_object(Bucket="door", Key=next(key for key in s3server.keys(s3, "door") if key.endswith("model.om")))
+    s3server.client(s3).delete_object(Bucket="door",
+                                      Key=next(key for key in s3server.keys(s3, "door") if key.endswith("model.om")))
     failed = make("verify-published")
     assert failed.returncode == 2 and "Error 1" in failed.stderr and "atc/model.om is missing" in failed.stderr
-    for goals, dest, sentence in ((["BS=16", "publish"], "s3://door", "there is no such run to publish; run make all first"),
+    for goals, dest, sentence in ((["BS=16", "publish"], "s3://door",
+                                   "there is no such run to publish; run make all first"),
                                   (["publish"], "", "DEST= says where results go")):
         failed = make(*goals, dest=dest)
         assert failed.returncode == 2 and sentence in failed.stderr and "Error 2" in failed.stderr

@@ -23,7 +23,8 @@ def test_a_list_is_read_as_it_is_written(numbers, form):
 
 
 @pytest.mark.parametrize("words, numbers", [
-    ("", []), ("0-2", ["0", "1", "2"]), ("npu:1(IDX:3)", ["3"]), ("npu:2(IDX:1,4-5)", ["1", "4", "5"]), ("npu:1", []), ("void", []),
+    ("", []), ("0-2", ["0", "1", "2"]), ("npu:1(IDX:3)", ["3"]), ("npu:2(IDX:1,4-5)", ["1", "4", "5"]), ("npu:1", []),
+    ("void", []),
     ("none", []), ("NoDevFiles", []), ("npu:ascend310p:1", [])])
 def test_lists_as_sites_write_them(words, numbers):
     assert job.listed(words) == numbers
@@ -47,24 +48,29 @@ def test_without_a_word_from_the_environment_the_scheduler_is_asked():
 
 
 @pytest.mark.parametrize("printed, code, reason", [
-    (["preprocess.py: line 3 is short", "make[1]: *** [x.mk:1: out/inputs] Error 2", "make: *** [Makefile:7: job-toy] Error 2"], 2,
+    (["preprocess.py: line 3 is short", "make[1]: *** [x.mk:1: out/inputs] Error 2",
+      "make: *** [Makefile:7: job-toy] Error 2"], 2,
      "preprocess.py: line 3 is short"),
     (["npukit: the device or its driver failed (507033)", "make[2]: *** [x] Error 75", "make: *** [y] Error 2"], 75,
      "npukit: the device or its driver failed (507033)"),
-    (["npukit: atc exited with 255", "make[2]: *** [x] Error 1", "make: *** [y] Error 2"], 1, "npukit: atc exited with 255"),
+    (["npukit: atc exited with 255", "make[2]: *** [x] Error 1", "make: *** [y] Error 2"], 1,
+     "npukit: atc exited with 255"),
     (["make[2]: *** [x] Killed", "make: *** [y] Error 2"], 75, ""), (["make[2]: *** [x] Error 137"], 75, ""),
     (["make[2]: *** [x] Error 127"], 1, ""), (["make: *** [x] Terminated"], 75, ""),
-    (["Makefile:46: *** there is no model nosuch; there are: toy toy2.  Stop."], 2, "there is no model nosuch; there are: toy toy2"),
+    (["Makefile:46: *** there is no model nosuch; there are: toy toy2.  Stop."], 2,
+     "there is no model nosuch; there are: toy toy2"),
     (["make[1]: *** No rule to make target 'x'.  Stop.", "make: *** [z] Error 2"], 2, "No rule to make target 'x'")])
 def test_the_first_failure_is_the_job_s(printed, code, reason):
-    assert job.meaning(["make: Entering directory '/x'", "  0.1 s  out/inputs", *printed]) == (code, reason or "0.1 s  out/inputs")
+    assert job.meaning(["make: Entering directory '/x'", "  0.1 s  out/inputs", *printed]) == (code, reason
+                                                                                               or "0.1 s  out/inputs")
 
 
 def test_no_failure_is_none():
     assert job.meaning(["make: Entering directory", "  0.1 s  out/inputs", "*** stars"]) is None
 
 
-@pytest.mark.parametrize("recipe, code", [("exit 2", 2), ("exit 75", 75), ("exit 1", 1), ("exit 255", 1), ("kill -9 $$$$", 75),
+@pytest.mark.parametrize("recipe, code",
+                         [("exit 2", 2), ("exit 75", 75), ("exit 1", 1), ("exit 255", 1), ("kill -9 $$$$", 75),
                                           ("true", 0)])
 def test_a_real_make_is_understood(recipe, code, tmp_path):
     (tmp_path / "Makefile").write_text(f"all:\n\t@$(MAKE) inner\ninner:\n\t@echo said; {recipe}\n")
@@ -120,7 +126,8 @@ def test_what_comes_after_a_failure_is_not_run(task, tmp_path):
     line = "echo 'preprocess.py: line 3 is short'; echo 'make: *** [x] Error 2'; exit 2"
     assert task("bilstm_crf-prepare", line)[1]["reason"] == "preprocess.py: line 3 is short"
     code, record = task("bilstm_crf-compile-bs1", f"touch {tmp_path}/ran")
-    assert (code, record["state"]) == (1, "failed") and record["reason"] == "bilstm_crf-prepare: preprocess.py: line 3 is short"
+    assert (code, record["state"]) == (1,
+                                       "failed") and record["reason"] == "bilstm_crf-prepare: preprocess.py: line 3 is short"
     assert not (tmp_path / "ran").exists()
 
 
@@ -161,7 +168,8 @@ def test_the_front_door_is_given_the_device_and_its_report_the_same(tmp_path):
     infer = next(t for t in plan.tasks() if t.name == "bilstm_crf-infer-bs32")
     (tmp_path / "tasks").mkdir()
     records.end(plan, records.begin(plan, infer, "1", "3"), "done", 0)
-    assert "DEVICE=3" in lines(plan, "bilstm_crf-report-bs32")[0], "a stage is up to date with the device that it was run on"
+    assert "DEVICE=3" in lines(plan,
+                               "bilstm_crf-report-bs32")[0], "a stage is up to date with the device that it was run on"
 
 
 @pytest.mark.parametrize("engine", ["docker", "podman"])
@@ -183,5 +191,6 @@ def test_object_storage_comes_before_and_after():
     fetch, prepare = lines(plan, "bilstm_crf-prepare")
     assert fetch[-1] == "fetch" and "MIRROR=s3://c/d" in fetch and prepare[-1] == "pth2onnx"
     table, publish = lines(plan, "table")
-    assert table[:5] == [sys.executable, "-m", "npuops", "cluster", "collect"] and "DEST=s3://r/n" in publish and publish[-1] == "publish"
+    assert table[:5] == [sys.executable, "-m", "npuops", "cluster",
+                         "collect"] and "DEST=s3://r/n" in publish and publish[-1] == "publish"
     assert len(lines(plan, "bilstm_crf-compile-bs1")) == 1

@@ -13,7 +13,8 @@ from npukit.files import write_json
 from npuops.cluster import plan, site
 from npuops.cluster.main import CLUSTERS
 
-SIZES = st.dictionaries(st.sampled_from(["elmo", "bilstm_crf", "spanbert", "bert_base", "ner"]), st.integers(1, 6), min_size=1)
+SIZES = st.dictionaries(st.sampled_from(["elmo", "bilstm_crf", "spanbert", "bert_base", "ner"]), st.integers(1, 6),
+                        min_size=1)
 
 
 @given(SIZES, st.integers(1, 12))
@@ -30,7 +31,8 @@ def test_never_more_infer_jobs_at_once_than_asked(sizes, limit):
             lanes[head].append(model)
     at_once = [max(turns[model][0] for model in members) for members in lanes.values()]
     assert sum(at_once) <= limit and all(1 <= turns[model][0] <= size for model, size in sizes.items())
-    assert sum(at_once) == min(limit, sum(sizes.values())) or limit < len(sizes), "no NPU is left out that could be used"
+    assert sum(at_once) == min(limit,
+                               sum(sizes.values())) or limit < len(sizes), "no NPU is left out that could be used"
     assert sorted(itertools.chain(*lanes.values())) == sorted(sizes)
 
 
@@ -73,13 +75,15 @@ def test_the_cost_is_what_the_last_reports_say(tmp_path):
     asked = plan.Plan(**{**vars(asked), "variables": asked.variables | {"OUT_ROOT": str(tmp_path)}})
     write_json(tmp_path / "Ascend310P3/released/bilstm_crf/bs32/postprocess/report.json",
                {"provenance": {"seconds": {"infer": 90.0, "perf": 30.0, "atc": 500.0}}})
-    assert plan.npu_minutes(asked) == {"bert_base_sst2-infer-bs8": None, "bilstm_crf-infer-bs1": None, "bilstm_crf-infer-bs32": 2.0}
+    assert plan.npu_minutes(asked) == {"bert_base_sst2-infer-bs8": None, "bilstm_crf-infer-bs1": None,
+                                       "bilstm_crf-infer-bs32": 2.0}
     assert "NPU minutes: 2.0 for 1 of 3 infer jobs" in (text := plan.described(asked)) and "the other 2 have no report yet" in text
     assert "bilstm_crf-infer " in text and "all of bert_base_sst2-infer" in text
 
 
 @pytest.mark.parametrize("cluster", ["slurm", "argo", "volcano"])
-@pytest.mark.parametrize("soc, standin", [("cpu", ""), ("cpu", "1"), ("Ascend310P3", "1"), ("Ascend310P3", ""), ("Ascend910B4", "")])
+@pytest.mark.parametrize("soc, standin",
+                         [("cpu", ""), ("cpu", "1"), ("Ascend310P3", "1"), ("Ascend310P3", ""), ("Ascend910B4", "")])
 @pytest.mark.parametrize("even", [False, True])
 def test_an_npu_is_asked_for_by_inference_on_a_chip_alone(cluster, soc, standin, even):
     asked = made(cluster, max_npus=None, soc=soc, standin=standin, slurm=site.SlurmSite(even=even))
@@ -138,14 +142,17 @@ def test_the_documented_profile_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("text, said", [
-    ("cpu = 4", "there is no key cpu; there are: engine, image"), ("[slurm]\nqueue = 'x'", "slurm: there is no key queue"),
+    ("cpu = 4", "there is no key cpu; there are: engine, image"),
+    ("[slurm]\nqueue = 'x'", "slurm: there is no key queue"),
     ("modules = 4", "there is no key modules"), ("[slurm]\nmodules = ['a', 4]", "slurm: modules[1] = 4; expected str"),
-    ("[kubernetes]\nlabels = {a = 1}", "kubernetes: labels.a = 1; expected str"), ("slurm = 1", "slurm = 1; expected dict"),
+    ("[kubernetes]\nlabels = {a = 1}", "kubernetes: labels.a = 1; expected str"),
+    ("slurm = 1", "slurm = 1; expected dict"),
     ("cpus = 4", "cpus = 4; expected dict"), ("retries = '4'", "retries = '4'; expected int"),
     ("retries = true", "retries = True; expected int"),
     ("grace = 0", "grace = 0; cpus, memory_gib, minutes are of"), ("cpus = {infer = '4'}", "cpus.infer = '4'"),
     ("memory_gib = {table = 0}", "memory_gib.table = 0"),
-    ("engine = 'lxc'", "engine = 'lxc'; it is one of none, docker"), ("engine = 'apptainer'", "needs image = the path of a .sif"),
+    ("engine = 'lxc'", "engine = 'lxc'; it is one of none, docker"),
+    ("engine = 'apptainer'", "needs image = the path of a .sif"),
     ("minutes = {infer = 0}", "minutes.infer = 0"), ("minutes = {inference = 5}", "minutes.inference = 5"),
     ("[slurm]\npartition = 'a\\nb'", "a backslash or a character that cannot be printed"), ("cpus = ", "is no TOML")])
 def test_a_wrong_profile_is_answered(tmp_path, text, said):

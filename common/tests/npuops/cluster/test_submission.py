@@ -48,14 +48,16 @@ def tool(tmp_path, monkeypatch):
 
 
 def test_a_plan_writes_nothing_and_runs_nothing(tmp_path):
-    code, printed = make("plan", "CLUSTER=slurm", "BS=1 8", "SOC=Ascend310P3", "MAX_NPUS=1", f"OUT_ROOT={tmp_path}/out", "LOOP=7", "SITE=")
+    code, printed = make("plan", "CLUSTER=slurm", "BS=1 8", "SOC=Ascend310P3", "MAX_NPUS=1", f"OUT_ROOT={tmp_path}/out",
+                         "LOOP=7", "SITE=")
     assert code == 0 and not (tmp_path / "out").exists()
     assert "8 jobs on slurm: PROFILE=tiny SOC=Ascend310P3 LOOP=7; at most 1 NPUs at a time" in printed
     assert "sbatch --dependency=aftercorr:<bilstm_crf-compile> bilstm_crf-infer.sbatch" in printed and "#SBATCH --array=1,8%1" in printed
 
 
 def test_a_plan_says_what_the_chip_may_fuse(tmp_path):
-    code, printed = make("plan", "CLUSTER=slurm", "MODEL=bilstm_crf bert_base_sst2", "BS=1 8", f"OUT_ROOT={tmp_path}/out", "SITE=",
+    code, printed = make("plan", "CLUSTER=slurm", "MODEL=bilstm_crf bert_base_sst2", "BS=1 8",
+                         f"OUT_ROOT={tmp_path}/out", "SITE=",
                          "SOC=Ascend310P3", "SEQ_LENS=auto")
     assert code == 0 and "which no chip has confirmed" in printed and not (tmp_path / "out").exists()
     for size in (1, 8):
@@ -71,7 +73,8 @@ def test_a_plan_says_what_the_chip_may_fuse(tmp_path):
     ("MAX_NPUS=2", "MAX_NPUS=2 bounds nothing: the stand-in, which SOC=cpu and STANDIN=1 mean, asks for no NPU"),
     ("PROFILE=huge", "bilstm_crf has no profile 'huge'; it has: tiny"),
     ("SITE=/no/such", "/no/such: No such file"), ("BS=3", "bilstm_crf has no batch size 3; it has: 1 4"),
-    ("PROFILE='; touch pwned; '", "has no profile ''; touch pwned; ''"), ("SITE=$$(touch pwned)", "$(touch pwned): No such file"),
+    ("PROFILE='; touch pwned; '", "has no profile ''; touch pwned; ''"),
+    ("SITE=$$(touch pwned)", "$(touch pwned): No such file"),
     ("LOOP=a\\b", "LOOP = 'a\\\\b' has a backslash")])
 def test_an_impossible_request_is_answered(given, said):
     code, printed = make("plan", "CLUSTER=slurm", "SITE=", given)
@@ -79,7 +82,8 @@ def test_an_impossible_request_is_answered(given, said):
 
 
 @pytest.mark.parametrize("cluster, missing", [
-    ("slurm", "sbatch, squeue, scontrol, scancel are missing"), ("argo", "kubectl is missing"), ("volcano", "kubectl is missing")])
+    ("slurm", "sbatch, squeue, scontrol, scancel are missing"), ("argo", "kubectl is missing"),
+    ("volcano", "kubectl is missing")])
 def test_submit_without_a_scheduler_says_what_is_missing(cluster, missing, tool, tmp_path):
     (tmp_path / "site.toml").write_text('image = "registry.example.org/x:1"\n')
     place = tmp_path / "bin"  # of this machine's commands those that the front door needs
@@ -87,7 +91,8 @@ def test_submit_without_a_scheduler_says_what_is_missing(cluster, missing, tool,
     for name in ("bash", "make", "sed", "id"):
         (place / name).symlink_to(shutil.which(name))
     (place / "python3").symlink_to(sys.executable)
-    code, printed = make("submit", f"CLUSTER={cluster}", f"SITE={tmp_path}/site.toml", f"OUT_ROOT={tmp_path}/out", PATH=str(place))
+    code, printed = make("submit", f"CLUSTER={cluster}", f"SITE={tmp_path}/site.toml", f"OUT_ROOT={tmp_path}/out",
+                         PATH=str(place))
     assert code == 2 and f"{missing} on this machine; make submit CLUSTER={cluster} runs where" in printed
     assert "make plan needs none" in printed and not (tmp_path / "out").exists()
 
@@ -103,7 +108,8 @@ def test_a_refused_submission_leaves_nothing(tool, tmp_path):
         tool(name)
     tool("sbatch", '[[ $* == *prepare* ]] && echo 41 || { echo "sbatch: error: Invalid qos" >&2; exit 1; }')
     cancelled = tool("scancel")
-    code, printed = make("submit", "CLUSTER=slurm", "SITE=", f"OUT_ROOT={tmp_path}/out", PATH=f"{tmp_path}/tools:/usr/bin:/bin")
+    code, printed = make("submit", "CLUSTER=slurm", "SITE=", f"OUT_ROOT={tmp_path}/out",
+                         PATH=f"{tmp_path}/tools:/usr/bin:/bin")
     assert code == 2 and "Slurm refuses bilstm_crf-compile: sbatch: error: Invalid qos; nothing of this submission is left" in printed
     assert cancelled.read_text() == "41\n" and not list((tmp_path / "out" / "jobs").iterdir())
 
@@ -136,7 +142,8 @@ def test_the_reason_is_told_to_all_that_wait(tmp_path, monkeypatch):
     record(asked, "b-prepare", "done", 0)
     record(asked, "b-compile-bs1", "done", 0)
     record(asked, "b-infer-bs1", "interrupted", 75, "ended by SIGTERM")
-    Silent.live = {"b-infer-bs1": "waiting: BeginTime", "b-report-bs1": "waiting: Dependency", "table": "waiting: Dependency"}
+    Silent.live = {"b-infer-bs1": "waiting: BeginTime", "b-report-bs1": "waiting: Dependency",
+                   "table": "waiting: Dependency"}
     told = main.summary(asked)
     assert told["a-prepare"] == "failed (2): preprocess.py: line 3 is short"
     assert told["a-compile-bs1"] == told["a-report-bs1"] == "not run: a-prepare failed (2): preprocess.py: line 3 is short"
@@ -213,7 +220,8 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(tool, tmp_path):
 
 @pytest.mark.parametrize("verb", ["jobs", "collect", "cancel"])
 def test_what_asks_a_cluster_that_is_gone_is_one_sentence(verb, tool, cluster, tmp_path):
-    tool("kubectl", "echo 'E1124 memcache.go:265] connection refused' >&2; echo 'The connection was refused' >&2; exit 1")
+    tool("kubectl",
+         "echo 'E1124 memcache.go:265] connection refused' >&2; echo 'The connection was refused' >&2; exit 1")
     asked = plan.Plan(**{**vars(cluster), "folder": str(tmp_path / "out" / "jobs" / cluster.id)})
     for name in ("tasks", "logs"):
         (Path(asked.folder) / name).mkdir(parents=True)
@@ -267,31 +275,37 @@ def test_a_slurm_is_checked(tool, config, offered, faults):
     tool("scontrol", f"printf '{CONFIG.format(gres=config[0], requeue=config[1])}'")
     tool("sinfo", f"[[ $* == *%a* ]] && echo up || echo '{offered}'")
     assert set(wrong("slurm")) == faults
-    assert set(wrong("slurm", chip=False)) == faults - {"GresTypes has npu", "nodes offer npu"}, "CPU jobs ask for no NPU"
+    assert set(wrong("slurm", chip=False)) == faults - {"GresTypes has npu",
+                                                        "nodes offer npu"}, "CPU jobs ask for no NPU"
     tool("scontrol", "exit 1")
     assert set(wrong("slurm")) == {"the cluster answers"}
 
 
 def test_argo_and_volcano_are_checked(tool, tmp_path):
-    node = {"metadata": {"labels": {"accelerator": "huawei-Ascend310P"}}, "status": {"allocatable": {"huawei.com/Ascend310P": "4"}}}
+    node = {"metadata": {"labels": {"accelerator": "huawei-Ascend310P"}},
+            "status": {"allocatable": {"huawei.com/Ascend310P": "4"}}}
     (tmp_path / "nodes").write_text(json.dumps({"items": [node]}))
-    answers = {"version": 'echo \'{"serverVersion": {"minor": "35+"}}\'', "get nodes": f"cat {tmp_path}/nodes", "auth": "echo yes",
+    answers = {"version": 'echo \'{"serverVersion": {"minor": "35+"}}\'', "get nodes": f"cat {tmp_path}/nodes",
+               "auth": "echo yes",
                "get serviceaccount": "echo npukit", "get persistentvolumeclaim": "echo '[\"ReadWriteMany\"]'",
                "api-resources": "printf '%s\\n' {jobs.batch,{jobflows,jobtemplates}.flow,queues.scheduling}.volcano.sh "
                                 "workflows.argoproj.io",
                "get queues": "echo -n Open"}
 
     def answering(**changed):
-        lines = [f'"{words}"*) {changed.get(words.replace(" ", "_").replace("-", "_"), answer)};;' for words, answer in answers.items()]
+        lines = [f'"{words}"*) {changed.get(words.replace(" ", "_").replace("-", "_"), answer)};;'
+                 for words, answer in answers.items()]
         tool("kubectl", f'case "$*" in {" ".join(lines)} esac')
 
     answering()
     assert wrong("argo") == wrong("volcano") == {}
     answering(api_resources="true", auth="echo no")
-    assert set(wrong("argo")) == {"workflows.argoproj.io is known", "you may create workflows.argoproj.io", "you may create configmaps"}
+    assert set(wrong("argo")) == {"workflows.argoproj.io is known", "you may create workflows.argoproj.io",
+                                  "you may create configmaps"}
     answering(version="exit 1")
     assert set(wrong("argo")) == set(wrong("volcano")) == {"the cluster answers"}
-    answering(get_nodes="echo '{\"items\": []}'", get_queues="echo -n Closed", get_persistentvolumeclaim="echo '[\"ReadWriteOnce\"]'")
+    answering(get_nodes="echo '{\"items\": []}'", get_queues="echo -n Closed",
+              get_persistentvolumeclaim="echo '[\"ReadWriteOnce\"]'")
     assert set(wrong("volcano")) == {"a node offers huawei.com/Ascend310P",
                                      "such a node has the labels {'accelerator': 'huawei-Ascend310P'}",
                                      "queue default is open", "volume npukit-out can be mounted by several nodes",

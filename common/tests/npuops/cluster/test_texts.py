@@ -35,12 +35,14 @@ def test_a_list_is_as_many_words(values):
     assert shlex.split(render.words(values)) == values
 
 
-@given(st.dictionaries(VISIBLE, VISIBLE_AND_BLANKS) | st.lists(VISIBLE_AND_BLANKS) | VISIBLE_AND_BLANKS | st.integers() | st.booleans())
+@given(st.dictionaries(VISIBLE, VISIBLE_AND_BLANKS) | st.lists(VISIBLE_AND_BLANKS) | VISIBLE_AND_BLANKS | st.integers()
+       | st.booleans())
 def test_a_value_is_one_value_of_yaml(value):
     assert yaml.safe_load(render.manifest({"a": [value], "b": 1})) == {"a": [value], "b": 1}
 
 
-HOSTILE = ["$(touch pwned)", "`touch pwned`", "'; touch pwned; '", '"; touch pwned; "', "a: b", "- x", "{a: b}", "#", "*x", "!!python/x",
+HOSTILE = ["$(touch pwned)", "`touch pwned`", "'; touch pwned; '", '"; touch pwned; "', "a: b", "- x", "{a: b}", "#",
+           "*x", "!!python/x",
            "x}\"]", "--wrap=x", "é中"]
 
 
@@ -55,7 +57,8 @@ def test_hostile_names_stay_names_in_slurm(value, tmp_path):
     done = subprocess.run(["bash", "-c", stubs + text], capture_output=True, text=True, cwd=tmp_path,
                           env={"SLURM_ARRAY_TASK_ID": "1", "SLURM_CPUS_PER_TASK": "4"})
     words = done.stdout.split("\0")
-    assert words[:2] == ["load", value] and f"/out/{value}/plan.json" in words and not list(tmp_path.iterdir()), done.stderr
+    assert words[:2] == ["load",
+                         value] and f"/out/{value}/plan.json" in words and not list(tmp_path.iterdir()), done.stderr
 
 
 def job_lines() -> list[str]:
@@ -71,7 +74,8 @@ def test_hostile_names_stay_names_in_yaml(cluster, value):
     plan.variables["LOOP"] = value
     for name, text in CLUSTERS[cluster](plan).job_texts().items():
         manifest = yaml.safe_load(text)
-        assert manifest["metadata"].get("namespace", value) == value if name != "kustomization.yaml" else manifest["resources"]
+        assert manifest["metadata"].get("namespace",
+                                        value) == value if name != "kustomization.yaml" else manifest["resources"]
         if name == "plan.yaml":
             assert json.loads(manifest["data"]["plan.json"])["variables"]["LOOP"] == value
         for pod in pods_of(manifest):
@@ -116,8 +120,10 @@ def pods_of(manifest: dict) -> list[dict]:
     spec = manifest.get("spec", {})
     if manifest["kind"] == "Workflow":
         whole = {"securityContext": spec["securityContext"], "serviceAccountName": spec["serviceAccountName"]}
-        return [{"metadata": each["metadata"], "spec": whole | {"containers": [each["container"]], "volumes": each["volumes"],
-                 **({"nodeSelector": each["nodeSelector"]} if "nodeSelector" in each else {}), **json.loads(each["podSpecPatch"])}}
+        return [{"metadata": each["metadata"],
+                 "spec": whole | {"containers": [each["container"]], "volumes": each["volumes"],
+                 **({"nodeSelector": each["nodeSelector"]} if "nodeSelector" in each else {}),
+                                                                **json.loads(each["podSpecPatch"])}}
                 for each in spec["templates"] if "container" in each]
     return [spec["tasks"][0]["template"]] if "tasks" in spec else []
 
@@ -142,14 +148,16 @@ def own_valid(manifest: dict) -> None:
 
 @pytest.mark.parametrize("cluster", OWN)
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("options", [{}, {"max_npus": None, "kubernetes": KUBERNETES.__class__()}], ids=["all", "little"])
+@pytest.mark.parametrize("options", [{}, {"max_npus": None, "kubernetes": KUBERNETES.__class__()}],
+                         ids=["all", "little"])
 def test_the_cluster_takes_the_manifests(cluster, version, options):
     """What is the scheduler's own by its own schema, ConfigMap and pods by Kubernetes'."""
     for manifest in manifests_of(cluster, **options):
         assert len(manifest["metadata"]["name"]) <= 63 and manifest["metadata"]["name"].replace("-", "").isalnum()
         valid(manifest, version) if manifest["kind"] == "ConfigMap" else own_valid(manifest)
         for pod in pods_of(manifest):
-            valid({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", **pod["metadata"]}, "spec": pod["spec"]}, version)
+            valid({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", **pod["metadata"]},
+                   "spec": pod["spec"]}, version)
 
 
 def test_a_wrong_pod_is_seen():
@@ -161,15 +169,19 @@ def test_a_wrong_pod_is_seen():
 
 @pytest.mark.parametrize("cluster, spoil", [
     ("volcano", lambda m: m["spec"]["policies"][0].update(event="PodGone")),
-    ("volcano", lambda m: m["spec"]["policies"][1].update(event="PodFailed")), ("volcano", lambda m: m["spec"].update(minavailable=1)),
-    ("volcano", lambda m: m["spec"]["tasks"][0].update(name="Task_1")), ("volcano", lambda m: m["spec"]["policies"][1].update(exitCode=0)),
-    ("argo", lambda m: m["spec"].update(entryPoint="graph")), ("argo", lambda m: m["spec"]["templates"][0]["dag"].pop("tasks")),
+    ("volcano", lambda m: m["spec"]["policies"][1].update(event="PodFailed")),
+    ("volcano", lambda m: m["spec"].update(minavailable=1)),
+    ("volcano", lambda m: m["spec"]["tasks"][0].update(name="Task_1")),
+    ("volcano", lambda m: m["spec"]["policies"][1].update(exitCode=0)),
+    ("argo", lambda m: m["spec"].update(entryPoint="graph")),
+    ("argo", lambda m: m["spec"]["templates"][0]["dag"].pop("tasks")),
     ("argo", lambda m: m["spec"]["templates"][0]["dag"]["tasks"][1].update(depends="a.Done")),
     ("argo", lambda m: m["spec"]["templates"][1]["retryStrategy"].update(retryPolicy="Sometimes")),
     ("argo", lambda m: m["spec"]["templates"][1].update(name="a_b")),
     ("argo", lambda m: m["spec"]["templates"][3]["synchronization"]["semaphores"][0]["configMapKeyRef"].pop("key"))])
 def test_a_wrong_manifest_is_seen(cluster, spoil):
-    manifest = yaml.safe_load(CLUSTERS[cluster](made(cluster)).job_texts()["workflow.yaml" if cluster == "argo" else "table.yaml"])
+    manifest = yaml.safe_load(CLUSTERS[cluster](made(cluster)).job_texts()["workflow.yaml" if cluster == "argo"
+                                                                           else "table.yaml"])
     own_valid(manifest)
     spoil(manifest)
     with pytest.raises(jsonschema.ValidationError):
@@ -211,7 +223,8 @@ def test_a_task_waits_for_success_and_the_table_for_the_end():
 
 def test_max_npus_is_a_semaphore_that_inference_on_a_chip_alone_takes():
     made_of = {manifest["kind"]: manifest for manifest in manifests_of("argo", max_npus=2)}
-    permit = {"semaphores": [{"configMapKeyRef": {"name": made_of["ConfigMap"]["metadata"]["name"], "key": "max_npus"}}]}
+    permit = {"semaphores": [{"configMapKeyRef": {"name": made_of["ConfigMap"]["metadata"]["name"],
+                                                  "key": "max_npus"}}]}
     assert made_of["ConfigMap"]["data"]["max_npus"] == "2"
     for template in made_of["Workflow"]["spec"]["templates"]:
         assert template.get("synchronization") == (permit if "-infer-" in template["name"] else None)

@@ -36,7 +36,8 @@ def tree(tmp_path) -> Path:
 
 
 def packed(path: Path, value) -> Path:
-    tarball.pack(path, {"facts.json": value if isinstance(value, str) else json.dumps(value)}, Cleaner({}, ["24.1.0.3"]))
+    tarball.pack(path, {"facts.json": value if isinstance(value, str) else json.dumps(value)},
+                 Cleaner({}, ["24.1.0.3"]))
     return path
 
 
@@ -47,7 +48,8 @@ def test_a_tarball_becomes_recorded_cases_and_costs(tree, tmp_path):
     cases, cost = facts.take(packed(tmp_path / "t.tar.gz", told()), tree)
     assert cases == tree / "common/standin/facts/Ascend310P3-8.1.RC1.json" and cost == tree / "models/elmo/costs/Ascend310P3.json"
     recorded = json.loads(cases.read_text())
-    assert [(seen["fact"], seen["same"]) for seen in recorded["observations"]] == [("atc.help", True), ("atc.dots", False)]
+    assert [(seen["fact"], seen["same"])
+            for seen in recorded["observations"]] == [("atc.help", True), ("atc.dots", False)]
     assert recorded["versions"]["driver"] == "24.1.0.3" and "says" not in recorded["observations"][0]
     assert gears.read_costs(cost) == {8: 1.0, 16: 3.0, 32: 3.0}
 
@@ -58,7 +60,8 @@ def test_of_one_length_there_is_no_choice(tree, tmp_path):
 
 def test_a_stand_ins_costs_are_called_so(tree, tmp_path):
     path = packed(tmp_path / "t.tar.gz", told(chip="Ascend310P3-standin", standin=True))
-    assert [made.name for made in facts.take(path, tree)] == ["Ascend310P3-standin-8.1.RC1.json", "Ascend310P3-standin.json"]
+    assert [made.name
+            for made in facts.take(path, tree)] == ["Ascend310P3-standin-8.1.RC1.json", "Ascend310P3-standin.json"]
 
 
 @pytest.mark.parametrize("changed, words", [
@@ -68,7 +71,8 @@ def test_a_stand_ins_costs_are_called_so(tree, tmp_path):
     ({"standin": True}, "do not go together"),
     ({"observations": [{"case": "x"}]}, "no facts of first light: KeyError"),
     ({"observations": [observation(same=False, **{"class": "odd"})]}, "there is no class 'odd'"),
-    ({"costs": {"elmo": 3}}, "AttributeError"), ({"observations": [observation(time="0")]}, "an observation that is none"),
+    ({"costs": {"elmo": 3}}, "AttributeError"),
+    ({"observations": [observation(time="0")]}, "an observation that is none"),
     ({"costs": {"elmo": {"a": {"8": 1}}}}, "ValueError")])
 def test_what_cannot_be_is_refused(tree, tmp_path, changed, words):
     with pytest.raises(UserError, match=words):
@@ -85,7 +89,8 @@ def test_facts_that_are_none(tree, tmp_path, text):
 # --- Costs of lengths ----------------------------------------------------------------------------------------------------------
 
 
-@given(st.dictionaries(st.integers(1, 64), st.dictionaries(st.integers(1, 512), st.floats(0.01, 100), min_size=1), min_size=1))
+@given(st.dictionaries(st.integers(1, 64), st.dictionaries(st.integers(1, 512), st.floats(0.01, 100), min_size=1),
+                       min_size=1))
 def test_costs_that_a_chip_showed_always_rise(table):
     told = {str(batch): {str(length): cost for length, cost in costs.items()} for batch, costs in table.items()}
     found = gears.of_costs(told)
@@ -122,7 +127,8 @@ def summary(folder: Path, shapes: list[tuple], times: list[float], files_a_batch
 
 
 def test_costs_come_from_the_batches_and_their_lengths(plan):
-    summary(plan.gears / "Ascend310P3/tiny/elmo/bs8/infer", [(8, 16, 50), (8, 16, 50), (8, 4, 50), (8, 16, 50)], [16.0, 24.0, 4.0, 80.0])
+    summary(plan.gears / "Ascend310P3/tiny/elmo/bs8/infer", [(8, 16, 50), (8, 16, 50), (8, 4, 50), (8, 16, 50)],
+            [16.0, 24.0, 4.0, 80.0])
     summary(plan.out / "Ascend310P3/tiny/elmo/bs1/infer", [(32, 50)] * 4, [3.0, 5.0])
     summary(plan.out / "Ascend310P3/tiny/elmo/bs4/infer", [(32, 50)] * 4, [3.0, 5.0])
     summary(plan.out / "Ascend310P3/random/elmo/bs1/infer", [(32, 50)] * 4, [30.0, 50.0])
@@ -151,18 +157,22 @@ def test_lengths_that_are_slower_than_longer_ones_are_named():
 
 
 def test_differences_are_listed_by_class_and_fact(tmp_path):
-    seen = [observation(), observation(case="a", fact="atc.dots", same=False), observation(case="b", fact="atc.dots", same=False),
+    seen = [observation(), observation(case="a", fact="atc.dots", same=False),
+            observation(case="b", fact="atc.dots", same=False),
             observation(fact="atc.help", case="c", same=False, **{"class": "the chip lacks it"}),
             observation(fact="atc.first", same=False, version="2022", **{"class": "the version differs"}),
-            observation(fact="g.held", certainty="guess", says="so it is"), observation(fact="g.fell", certainty="guess", same=False)]
+            observation(fact="g.held", certainty="guess", says="so it is"),
+            observation(fact="g.fell", certainty="guess", same=False)]
     path = tmp_path / "seen.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in seen) + '{"case": "cut sh')
     assert differences.read([path, tmp_path / "none"]) == seen
     text = differences.text(seen)
     order = ["7 observations; 4 facts differ: 2 the stand-in is wrong, 1 the version differs, 1 the chip lacks it.",
              "The stand-in is wrong:",
-             "atc.dots: it helps (source: GE).", "case      a And in 1 more observation.", "command   atc --help", "observed  exit 1",
-             "g.fell", "The version differs:", "atc.first", "This is how 2022 does it.", "The chip lacks it:", "atc.help"]
+             "atc.dots: it helps (source: GE).", "case      a And in 1 more observation.", "command   atc --help",
+             "observed  exit 1",
+             "g.fell", "The version differs:", "atc.first", "This is how 2022 does it.", "The chip lacks it:",
+             "atc.help"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     assert differences.confirmed(seen) == ["g.held: so it is"]
@@ -170,7 +180,8 @@ def test_differences_are_listed_by_class_and_fact(tmp_path):
 
 def test_the_report_of_nothing_yet_can_be_read():
     records = [{"name": "doctor", "npu": False, "status": DONE, "seconds": 1.0, "why": None},
-               {"name": "elmo bs1, infer", "npu": True, "status": LEFT_OUT, "seconds": 60.0, "why": "the minutes are used up"}]
+               {"name": "elmo bs1, infer", "npu": True, "status": LEFT_OUT, "seconds": 60.0,
+                "why": "the minutes are used up"}]
     text = first_light_report.markdown(told(costs={}, observations=[]), records, [], [], [])
     assert "On the chip itself." in text and "Steps not done: elmo bs1, infer." in text and "held for 1.0 minutes" in text
     assert "nothing here is a chip's" in first_light_report.markdown(told(standin=True, costs={}), records, [], [], [])
@@ -178,8 +189,10 @@ def test_the_report_of_nothing_yet_can_be_read():
 
 def reported(standin=False, f1=0.7, apart=1e-3, **more) -> dict:
     """What first light reads of a report."""
-    return {"model": "elmo", "profile": "tiny", "batch_size": 1, "seq_lens": [8], "standin": standin, "metric": "f1", "metrics": {"f1": f1},
-            "reference": {"f1": 0.8}, "weights": {"kind": "shipped", "parameters": 1000}, "fidelity": {"max_abs": apart},
+    return {"model": "elmo", "profile": "tiny", "batch_size": 1, "seq_lens": [8], "standin": standin, "metric": "f1",
+            "metrics": {"f1": f1},
+            "reference": {"f1": 0.8}, "weights": {"kind": "shipped", "parameters": 1000},
+            "fidelity": {"max_abs": apart},
             "original": {"parameters": 1000, "rows": [{"batch_size": 1, "throughput_per_s": 40.0}]},
             "performance": {"pure_inference": {"samples_per_s": 50.0}}, **more}
 
@@ -191,7 +204,8 @@ def test_the_chip_stands_beside_what_the_twin_foretold():
 
 
 def test_only_a_chips_speed_stands_beside_the_originals():
-    assert first_light_report.originals([reported(), reported(standin=True), reported(batch_size=4)]) == [("elmo", 1, "50.0", "40", "1.25")]
+    assert first_light_report.originals([reported(), reported(standin=True),
+                                         reported(batch_size=4)]) == [("elmo", 1, "50.0", "40", "1.25")]
 
 
 def test_versions_are_those_of_the_tools(plan, tmp_path, monkeypatch):

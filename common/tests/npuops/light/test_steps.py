@@ -51,7 +51,8 @@ def run(plan: Plan, minutes: float = 30) -> dict[str, dict]:
 ONE = ["atc", "infer", "perf", "postprocess"]
 ALL = ["doctor", "conformance not device", "conformance device",
        *(f"{goal} {model} {n}" for n in (1, 8) for model in ("geared", "flat") for goal in ONE),
-       *(f"{goal} geared {n} auto" for n in (8, 1) for goal in ONE), *(f"postprocess {model} 1 standin" for model in ("geared", "flat"))]
+       *(f"{goal} geared {n} auto" for n in (8, 1) for goal in ONE),
+       *(f"postprocess {model} 1 standin" for model in ("geared", "flat"))]
 
 
 def test_what_matters_most_comes_first(plan):

@@ -12,7 +12,8 @@ from npuops.light import tarball
 from npuops.light.tarball import OUT, Cleaner
 
 SECRETS = ["zelda", "npu-node-17", "npu-node-17.cluster.example.org", "10.20.30.40", "fe80::1ff:fe23:4567:890a",
-           "2001:0db8:85a3:0000:0000:8a2e:0370:7334", "02:42:ac:11:00:02", "someone@example.org", "/home/zelda", "/home/rival", "rival",
+           "2001:0db8:85a3:0000:0000:8a2e:0370:7334", "02:42:ac:11:00:02", "someone@example.org", "/home/zelda",
+           "/home/rival", "rival",
            "/srv/scratch/zelda-checkout", "secret_server", "4711"]
 TABLE = """\
 | NPU     Chip                  | Process id      | Process name             | Process memory(MB)        |
@@ -22,13 +23,16 @@ TABLE = """\
 """
 TEXTS = ["zelda@npu-node-17:~$ make", "listening on 10.20.30.40:8080, fe80::1ff:fe23:4567:890a",
          "inet6 2001:0db8:85a3:0000:0000:8a2e:0370:7334",
-         "ether 02:42:ac:11:00:02", "mail someone@example.org", "open /home/rival/model.om", "cd /srv/scratch/zelda-checkout/models; ls",
+         "ether 02:42:ac:11:00:02", "mail someone@example.org", "open /home/rival/model.om",
+         "cd /srv/scratch/zelda-checkout/models; ls",
          TABLE,
          "device 0 is busy with process 4711, 4711; timings are taken on an idle device",
          "\tProcess id/memory(MB)          : 4711/883",
          "npu-node-17.cluster.example.org says no", '{"home": "/home/zelda", "user": "zelda"}']
-HARMLESS = ["ATC start working now, please wait for a moment.", "E10016: [PID: 7] 2025-06-16-13:02:36.801.136 Opname", "0000:81:00.0",
-            "firmware 7.1.0.3.220 and driver 25.5.0", "ai.onnx::11::Relu", "No running processes found in NPU 0", "std::vector ge::Graph",
+HARMLESS = ["ATC start working now, please wait for a moment.", "E10016: [PID: 7] 2025-06-16-13:02:36.801.136 Opname",
+            "0000:81:00.0",
+            "firmware 7.1.0.3.220 and driver 25.5.0", "ai.onnx::11::Relu", "No running processes found in NPU 0",
+            "std::vector ge::Graph",
             "| 0       310P3                 | OK              | NA           45                0     / 0             |",
             "1.5 2.25 3.125 4"]
 
@@ -48,7 +52,8 @@ def members(path: Path) -> dict[str, bytes]:
 
 
 def test_no_member_of_a_tarball_tells_who_or_where(cleaner, tmp_path):
-    tarball.pack(tmp_path / "light.tar.gz", {f"logs/{i}-zelda.txt": f"before\n{text}\nafter" for i, text in enumerate(TEXTS)}, cleaner)
+    tarball.pack(tmp_path / "light.tar.gz",
+                 {f"logs/{i}-zelda.txt": f"before\n{text}\nafter" for i, text in enumerate(TEXTS)}, cleaner)
     found = members(tmp_path / "light.tar.gz")
     assert len(found) == len(TEXTS) + 1
     for name, text in found.items():
@@ -107,7 +112,8 @@ def planted(path: Path, *entries: tuple[str, bytes | None, bytes]) -> Path:
 
 
 def test_a_member_is_read_and_nothing_is_written(tmp_path):
-    path = planted(tmp_path / "t.tar.gz", ("../../escape", b"no", tarfile.REGTYPE), ("light/facts.json", b"{}", tarfile.REGTYPE),
+    path = planted(tmp_path / "t.tar.gz", ("../../escape", b"no", tarfile.REGTYPE),
+                   ("light/facts.json", b"{}", tarfile.REGTYPE),
                    ("light/facts.json", b"later", tarfile.REGTYPE))
     before = sorted(tmp_path.parent.rglob("*"))
     assert tarball.read(path, ["facts.json"]) == {"facts.json": "{}"}
@@ -126,7 +132,8 @@ def test_too_much(tmp_path, monkeypatch):
         tarball.read(planted(tmp_path / "t.tar.gz", ("light/bomb", b"x" * 11, tarfile.REGTYPE)), ["facts.json"])
     monkeypatch.setattr(tarball, "MEMBERS", 1)
     with pytest.raises(UserError, match="larger than any tarball"):
-        tarball.read(planted(tmp_path / "t.tar.gz", ("light/a", b"", tarfile.REGTYPE), ("light/b", b"", tarfile.REGTYPE)), ["facts.json"])
+        tarball.read(planted(tmp_path / "t.tar.gz", ("light/a", b"", tarfile.REGTYPE),
+                             ("light/b", b"", tarfile.REGTYPE)), ["facts.json"])
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08\x00cut"])

@@ -101,7 +101,8 @@ BUSY = {
     "one": ("\tProcess id/memory(MB)          : 12345/883\n", "12345"),
     "two keys": ("\tNPU ID                         : 0\n\tChip ID                        : 1\n"
                  "\tProcess id                     : 12345\n\tProcess memory(MB)             : 883\n", "12345"),
-    "two processes": ("\tProcess id : 12\n\tProcess memory(MB) : 1\n\tProcess id : 34\n\tProcess memory(MB) : 2\n", "12, 34"),
+    "two processes": ("\tProcess id : 12\n\tProcess memory(MB) : 1\n\tProcess id : 34\n\tProcess memory(MB) : 2\n",
+                      "12, 34"),
 }
 
 
@@ -141,7 +142,8 @@ def test_a_chip_needs_a_node_that_may_be_opened(dev, monkeypatch):
     require_node()
     monkeypatch.setattr("os.access", lambda path, mode: False)
     group = (dev / "davinci2").stat().st_gid
-    with pytest.raises(UserError, match=f"davinci2 belongs to group {group} and uid .* may not open it; .* --group-add {group},"):
+    with pytest.raises(UserError,
+                       match=f"davinci2 belongs to group {group} and uid .* may not open it; .* --group-add {group},"):
         require_node()
 
 

@@ -64,7 +64,8 @@ def test_a_stage_that_succeeds(stage, tmp_path):
 
 @pytest.mark.parametrize("told, run", [
     ("model=elmo soc=cpu standin=1 profile=tiny batch_size=", ("elmo", "cpu", True, "tiny", None)),
-    ("model=elmo soc=Ascend310P3 standin= profile=released batch_size=8", ("elmo", "Ascend310P3", False, "released", 8))])
+    ("model=elmo soc=Ascend310P3 standin= profile=released batch_size=8",
+     ("elmo", "Ascend310P3", False, "released", 8))])
 def test_the_record_names_the_run(stage, tmp_path, told, run):
     assert stage("true", "--run", told).returncode == 0
     record = json.loads((tmp_path / "out" / "s" / "record.json").read_text())
@@ -89,7 +90,8 @@ def test_a_stage_replaces_its_folder_whole(stage, tmp_path):
 @pytest.mark.parametrize("line, code, said", [
     ("echo no such flag >&2; exit 2", 2, "no such flag"), ("exit 75", 75, ""), ("exit 1", 1, "s exited with 1"),
     ("exit 255", 1, "s exited with 255"), ("kill -9 $$", 1, "s was ended by SIGKILL"),
-    ("echo '[ERROR] acl open device 0 failed'; exit 255", 75, "the device or its driver failed (acl open device 0 failed)"),
+    ("echo '[ERROR] acl open device 0 failed'; exit 255", 75,
+     "the device or its driver failed (acl open device 0 failed)"),
     ("echo 'dcmi module initialize failed. ret is -8005'; exit 1", 75, "try again elsewhere"),
     ("echo 'runtime result = 107001'; exit 1", 75, "try again elsewhere"),
     ("echo 1507033 samples; exit 1", 1, "s exited with 1")])
@@ -110,7 +112,8 @@ def test_only_the_end_of_a_long_log_is_shown(stage, tmp_path):
 
 
 def test_a_command_that_is_not_there(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "npuops", "stage", "--into", "out/s", "--", "no-such-tool"], cwd=tmp_path,
+    done = subprocess.run([sys.executable, "-m", "npuops", "stage", "--into", "out/s", "--", "no-such-tool"],
+                          cwd=tmp_path,
                           capture_output=True, text=True, env=environment())
     assert done.returncode == 1 and "no-such-tool cannot be started: No such file or directory" in done.stderr
 
@@ -118,7 +121,8 @@ def test_a_command_that_is_not_there(tmp_path):
 def started(tmp_path, line):
     """Start a stage and wait until its command has made the file `half`."""
     process = subprocess.Popen([sys.executable, "-m", "npuops", "stage", "--into", "out/s", "--", "bash", "-c", line],
-                               cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment())
+                               cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                               env=environment())
     while not list(tmp_path.glob("out/.s.*.new/half")):
         time.sleep(0.02)
     return process
@@ -167,7 +171,8 @@ def test_sigterm_reaches_what_the_command_has_started(tmp_path):
     assert not started_with("sleep 61.5") + started_with("sleep 62.5") + started_with("sleep 63.5")
 
 
-@pytest.mark.parametrize("line", ["echo 'OSError: [Errno 28] No space left on device' >&2; exit 1", "echo Disk quota exceeded; exit 255"])
+@pytest.mark.parametrize("line", ["echo 'OSError: [Errno 28] No space left on device' >&2; exit 1",
+                                  "echo Disk quota exceeded; exit 255"])
 def test_a_full_disk_is_named(stage, line):
     done = stage(line)
     assert done.returncode == 2 and "out/s is full (No space left on device); free some space and run make again" in done.stderr
@@ -199,7 +204,8 @@ def test_a_stage_on_a_chip_wants_a_node(stage, tmp_path):
 
 
 def start_shared(tmp_path, line):
-    return subprocess.Popen([sys.executable, "-m", "npuops", "stage", "--into", "out/s", "--shared", "--", "bash", "-c", line],
+    return subprocess.Popen([sys.executable, "-m", "npuops", "stage", "--into", "out/s", "--shared", "--", "bash", "-c",
+                             line],
                             cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=environment(), start_new_session=True)
 
 
@@ -208,7 +214,8 @@ def test_a_shared_stage_is_made_once(tmp_path):
     running = [start_shared(tmp_path, f"echo x >>{tmp_path}/ran; sleep 0.5") for _ in range(5)]
     printed = [process.communicate(timeout=60)[0] for process in running]
     assert [process.returncode for process in running] == [0] * 5
-    assert (tmp_path / "ran").read_text() == "x\n" and sum("made by another job meanwhile" in text for text in printed) == 4
+    assert (tmp_path / "ran").read_text() == "x\n" and sum("made by another job meanwhile" in text
+                                                           for text in printed) == 4
     assert names(tmp_path / "out") == [".locks", "s"]
 
 

@@ -52,7 +52,8 @@ def test_nothing_is_stale(plan):
     ({"script.py": 9}, {"b": "script.py is newer: of 9, the stage of 3", "c": "b is made again"}),
     ({"corpus": None}, {"a": "corpus is gone", "b": "a is made again", "c": "b is made again"}),
     ({"out/c": None}, {"c": "it does not exist"}),
-    ({"out/a": None, "script.py": 9}, {"a": "it does not exist", "b": "a is newer; script.py is newer: of 9, the stage of 3",
+    ({"out/a": None, "script.py": 9},
+     {"a": "it does not exist", "b": "a is newer; script.py is newer: of 9, the stage of 3",
                                        "c": "b is made again"})],
     ids=["corpus", "script", "corpus gone", "last stage gone", "two reasons"])
 def test_the_prerequisite_is_named(plan, times, expected):
