@@ -1,39 +1,41 @@
 """One guard of processes: run a command, take what it prints, end it with all that it has started.
 
 It is ended on a signal for this process, at a limit, and where what it prints cannot be taken.
-
-A command gets no session of its own, which would outlive a killed make: /proc tells who started whom.
+A command gets no session of its own, which would outlive a killed make. /proc tells who started whom, and who loses its
+parent becomes a child of this process.
 """
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from npukit.errors import JobFailed
 
+PR_SET_CHILD_SUBREAPER = 36  # source: prctl(2)
 
-@dataclass
+
 class Guard:
     """A running command, and how it was told to end.
 
-    patience_s  seconds between the signal and SIGKILL for what still runs; None waits as long as it takes
-    family      all that has been seen of it: process id -> when it began
-    told        the signal that this process was sent and handed on
-    timed_out   whether the command was ended at its limit
+    told       the signal that this process was sent and handed on
+    timed_out  whether the command was ended at its limit
     """
 
-    patience_s: float | None
-    family: dict[int, str] = field(default_factory=dict)
-    told: int | None = None
-    timed_out: bool = False
+    def __init__(self, patience_s: float | None):
+        self.patience_s, self.since, self.timers = patience_s, None, []
+        self.told: int | None = None
+        self.timed_out = False
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-    def watch(self, pid: int) -> None:
+    def watch(self, pid: int, limit_s: float | None) -> None:
         """Guard a process that has been started; a signal may have come before it was."""
-        self.family = family(pid)
+        self.since = int(began(pid))
+        if limit_s is not None:
+            self.later(limit_s, self.expire)
         if self.told:
             self.end(self.told)
 
@@ -48,20 +50,32 @@ class Guard:
     def end(self, number: int) -> None:
         self.send(number)
         if self.patience_s is not None:
-            later(self.patience_s, self.send, signal.SIGKILL)
+            self.later(self.patience_s, self.send, signal.SIGKILL)
 
     def send(self, number: int) -> None:
-        """Send a signal to the command and to all that it has started.
+        """Send a signal to the command and to all that it has started, also while it was being sent.
 
-        Itself first: a shell whose command died before it would go on with the next one. What has lost its parent
-        since is known from before; an id that was given again is another's.
+        Parents first: a shell whose command died before it would go on with the next one.
         """
-        for each, when in list(self.family.items()):
-            self.family |= family(each) if began(each) == when else {}
-        for each, when in list(self.family.items()):
-            if began(each) == when:
+        sent: set[int] = set()
+        while new := [pid for pid in started(self.since) if pid not in sent]:
+            for pid in new:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(each, number)
+                    os.kill(pid, number)
+            sent |= set(new)
+
+    def later(self, seconds: float, action: Callable, *arguments) -> None:
+        timer = threading.Timer(seconds, action, arguments)
+        timer.daemon = True
+        timer.start()
+        self.timers.append(timer)
+
+    def over(self) -> None:
+        """Let nothing of a command that was to end go on, and no timer."""
+        for timer in self.timers:
+            timer.cancel()
+        if self.told or self.timed_out:
+            self.send(signal.SIGKILL)
 
 
 def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s: float | None = None,
@@ -75,12 +89,11 @@ def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s
     raises      JobFailed where the command cannot be started; what take raises, when nothing of the command is left
     """
     printed = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if take else {}
-    guard, process, limit = Guard(patience_s), None, None
+    guard, process = Guard(patience_s), None
     before = {number: signal.signal(number, guard.hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         process = start(command, **printed | options)
-        guard.watch(process.pid)
-        limit = later(limit_s, guard.expire) if limit_s is not None else None
+        guard.watch(process.pid, limit_s)
         for line in process.stdout if take else ():
             take(line)
         return process.wait(), guard
@@ -88,8 +101,7 @@ def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s
         if process and process.poll() is None:  # a log that cannot be written must not leave the command at work
             guard.send(signal.SIGKILL)
             process.wait()
-        if limit:
-            limit.cancel()
+        guard.over()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -101,24 +113,18 @@ def start(command: list[str], **options) -> subprocess.Popen:
         raise JobFailed(f"{command[0]} cannot be started: {error.strerror}") from None
 
 
-def later(seconds: float, action: Callable, *arguments) -> threading.Timer:
-    timer = threading.Timer(seconds, action, arguments)
-    timer.daemon = True
-    timer.start()
-    return timer
+def started(since: int | None) -> list[int]:
+    """Return all that this process has started from that moment on, parents before children; nothing for None."""
+    return [pid for pid in below(os.getpid()) if since is not None and int(began(pid) or 0) >= since]
 
 
-def family(pid: int) -> dict[int, str]:
-    """Return a process and all that it has started, parents before children, each with when it began.
-
-    Nothing where it has ended.
-    """
-    found = {pid: when} if (when := began(pid)) else {}
+def below(pid: int) -> list[int]:
+    """Return all that a process has started, parents before children."""
+    children = []
     with contextlib.suppress(OSError):  # it has ended meanwhile
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found |= family(int(child))
-    return found
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return [each for child in children for each in (child, *below(child))]
 
 
 def began(pid: int) -> str | None:
