@@ -10,12 +10,14 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from npukit.errors import JobFailed
 
 PR_SET_CHILD_SUBREAPER = 36  # source: prctl(2)
+PAUSE = 0.1  # seconds between two looks
 
 
 class Guard:
@@ -25,57 +27,51 @@ class Guard:
     timed_out  whether the command was ended at its limit
     """
 
-    def __init__(self, patience_s: float | None):
-        self.patience_s, self.since, self.timers = patience_s, None, []
+    def __init__(self, limit_s: float | None, patience_s: float | None):
+        self.limit_s, self.patience_s = limit_s, patience_s
         self.told: int | None = None
         self.timed_out = False
+        self.since: int | None = None  # when the command began
+        self.sent: set[int] = set()
+        self.over = threading.Event()
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-    def watch(self, pid: int, limit_s: float | None) -> None:
+    def watch(self, pid: int) -> None:
         """Guard a process that has been started; a signal may have come before it was."""
         self.since = int(began(pid))
-        if limit_s is not None:
-            self.later(limit_s, self.expire)
+        threading.Thread(target=self.follow, daemon=True).start()
         if self.told:
-            self.end(self.told)
+            self.send(self.told)
 
     def hand_on(self, number: int, _=None) -> None:
         self.told = number
-        self.end(number)
-
-    def expire(self) -> None:
-        self.timed_out = True
-        self.end(signal.SIGTERM)
-
-    def end(self, number: int) -> None:
         self.send(number)
-        if self.patience_s is not None:
-            self.later(self.patience_s, self.send, signal.SIGKILL)
 
-    def send(self, number: int) -> None:
-        """Send a signal to the command and to all that it has started, also while it was being sent.
+    def follow(self) -> None:
+        """End the command at its limit, reach who has lost its parent to a signal, and kill what outlives patience."""
+        start, ending = time.monotonic(), None
+        while not self.over.wait(PAUSE):
+            now = time.monotonic()
+            if self.limit_s is not None and now > start + self.limit_s and not self.timed_out:
+                self.timed_out = True
+                self.send(signal.SIGTERM)
+            if self.told or self.timed_out:
+                ending = ending or now
+                orphans = {child for child in children(os.getpid()) if child not in self.sent}
+                self.send(self.told or signal.SIGTERM, orphans)
+                if self.patience_s is not None and now > ending + self.patience_s:
+                    self.send(signal.SIGKILL)
+
+    def send(self, number: int, among: set[int] | None = None) -> None:
+        """Send a signal to the command and to all that it has started, or to those of them that are given.
 
         Parents first: a shell whose command died before it would go on with the next one.
         """
-        sent: set[int] = set()
-        while new := [pid for pid in started(self.since) if pid not in sent]:
-            for pid in new:
+        for pid in started(self.since):
+            if among is None or pid in among:
+                self.sent.add(pid)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
-            sent |= set(new)
-
-    def later(self, seconds: float, action: Callable, *arguments) -> None:
-        timer = threading.Timer(seconds, action, arguments)
-        timer.daemon = True
-        timer.start()
-        self.timers.append(timer)
-
-    def over(self) -> None:
-        """Let nothing of a command that was to end go on, and no timer."""
-        for timer in self.timers:
-            timer.cancel()
-        if self.told or self.timed_out:
-            self.send(signal.SIGKILL)
 
 
 def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s: float | None = None,
@@ -89,11 +85,11 @@ def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s
     raises      JobFailed where the command cannot be started; what take raises, when nothing of the command is left
     """
     printed = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if take else {}
-    guard, process = Guard(patience_s), None
+    guard, process = Guard(limit_s, patience_s), None
     before = {number: signal.signal(number, guard.hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         process = start(command, **printed | options)
-        guard.watch(process.pid, limit_s)
+        guard.watch(process.pid)
         for line in process.stdout if take else ():
             take(line)
         return process.wait(), guard
@@ -101,7 +97,9 @@ def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s
         if process and process.poll() is None:  # a log that cannot be written must not leave the command at work
             guard.send(signal.SIGKILL)
             process.wait()
-        guard.over()
+        guard.over.set()
+        if guard.told or guard.timed_out:  # nothing that was to end goes on
+            guard.send(signal.SIGKILL)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -120,11 +118,16 @@ def started(since: int | None) -> list[int]:
 
 def below(pid: int) -> list[int]:
     """Return all that a process has started, parents before children."""
-    children = []
-    with contextlib.suppress(OSError):  # it has ended meanwhile
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return [each for child in children for each in (child, *below(child))]
+    return [each for child in children(pid) for each in (child, *below(child))]
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started itself or, once their parents have ended, has been given."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:  # it has ended meanwhile
+        return []
 
 
 def began(pid: int) -> str | None:
