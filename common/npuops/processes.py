@@ -1,67 +1,77 @@
 """One guard of processes: run a command, take what it prints, end it with all that it has started.
 
 It is ended on a signal for this process, at a limit, and where what it prints cannot be taken.
-
-A command gets no session of its own, which would outlive a killed make: /proc tells who started whom.
+A command gets no session of its own, which would outlive a killed make. /proc tells who started whom, and who loses its
+parent becomes a child of this process.
 """
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from npukit.errors import JobFailed
 
+PR_SET_CHILD_SUBREAPER = 36  # source: prctl(2)
+PAUSE = 0.1  # seconds between two looks
 
-@dataclass
+
 class Guard:
     """A running command, and how it was told to end.
 
-    patience_s  seconds between the signal and SIGKILL for what still runs; None waits as long as it takes
-    family      all that has been seen of it: process id -> when it began
-    told        the signal that this process was sent and handed on
-    timed_out   whether the command was ended at its limit
+    told       the signal that this process was sent and handed on
+    timed_out  whether the command was ended at its limit
     """
 
-    patience_s: float | None
-    family: dict[int, str] = field(default_factory=dict)
-    told: int | None = None
-    timed_out: bool = False
+    def __init__(self, limit_s: float | None, patience_s: float | None):
+        self.limit_s, self.patience_s = limit_s, patience_s
+        self.told: int | None = None
+        self.timed_out = False
+        self.since: int | None = None  # when the command began
+        self.sent: set[int] = set()
+        self.over = threading.Event()
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def watch(self, pid: int) -> None:
         """Guard a process that has been started; a signal may have come before it was."""
-        self.family = family(pid)
+        self.since = int(began(pid))
+        threading.Thread(target=self.follow, daemon=True).start()
         if self.told:
-            self.end(self.told)
+            self.send(self.told)
 
     def hand_on(self, number: int, _=None) -> None:
         self.told = number
-        self.end(number)
-
-    def expire(self) -> None:
-        self.timed_out = True
-        self.end(signal.SIGTERM)
-
-    def end(self, number: int) -> None:
         self.send(number)
-        if self.patience_s is not None:
-            later(self.patience_s, self.send, signal.SIGKILL)
 
-    def send(self, number: int) -> None:
-        """Send a signal to the command and to all that it has started.
+    def follow(self) -> None:
+        """End the command at its limit, reach who has lost its parent to a signal, and kill what outlives patience."""
+        start, ending = time.monotonic(), None
+        while not self.over.wait(PAUSE):
+            now = time.monotonic()
+            if self.limit_s is not None and now > start + self.limit_s and not self.timed_out:
+                self.timed_out = True
+                self.send(signal.SIGTERM)
+            if self.told or self.timed_out:
+                ending = ending or now
+                orphans = {child for child in children(os.getpid()) if child not in self.sent}
+                self.send(self.told or signal.SIGTERM, orphans)
+                if self.patience_s is not None and now > ending + self.patience_s:
+                    self.send(signal.SIGKILL)
 
-        Itself first: a shell whose command died before it would go on with the next one. What has lost its parent
-        since is known from before; an id that was given again is another's.
+    def send(self, number: int, among: set[int] | None = None) -> None:
+        """Send a signal to the command and to all that it has started, or to those of them that are given.
+
+        Parents first: a shell whose command died before it would go on with the next one.
         """
-        for each, when in list(self.family.items()):
-            self.family |= family(each) if began(each) == when else {}
-        for each, when in list(self.family.items()):
-            if began(each) == when:
+        for pid in started(self.since):
+            if among is None or pid in among:
+                self.sent.add(pid)
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(each, number)
+                    os.kill(pid, number)
 
 
 def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s: float | None = None,
@@ -75,12 +85,11 @@ def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s
     raises      JobFailed where the command cannot be started; what take raises, when nothing of the command is left
     """
     printed = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if take else {}
-    guard, process, limit = Guard(patience_s), None, None
+    guard, process = Guard(limit_s, patience_s), None
     before = {number: signal.signal(number, guard.hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         process = start(command, **printed | options)
         guard.watch(process.pid)
-        limit = later(limit_s, guard.expire) if limit_s is not None else None
         for line in process.stdout if take else ():
             take(line)
         return process.wait(), guard
@@ -88,8 +97,9 @@ def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s
         if process and process.poll() is None:  # a log that cannot be written must not leave the command at work
             guard.send(signal.SIGKILL)
             process.wait()
-        if limit:
-            limit.cancel()
+        guard.over.set()
+        if guard.told or guard.timed_out:  # nothing that was to end goes on
+            guard.send(signal.SIGKILL)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -101,24 +111,23 @@ def start(command: list[str], **options) -> subprocess.Popen:
         raise JobFailed(f"{command[0]} cannot be started: {error.strerror}") from None
 
 
-def later(seconds: float, action: Callable, *arguments) -> threading.Timer:
-    timer = threading.Timer(seconds, action, arguments)
-    timer.daemon = True
-    timer.start()
-    return timer
+def started(since: int | None) -> list[int]:
+    """Return all that this process has started from that moment on, parents before children; nothing for None."""
+    return [pid for pid in below(os.getpid()) if since is not None and int(began(pid) or 0) >= since]
 
 
-def family(pid: int) -> dict[int, str]:
-    """Return a process and all that it has started, parents before children, each with when it began.
+def below(pid: int) -> list[int]:
+    """Return all that a process has started, parents before children."""
+    return [each for child in children(pid) for each in (child, *below(child))]
 
-    Nothing where it has ended.
-    """
-    found = {pid: when} if (when := began(pid)) else {}
-    with contextlib.suppress(OSError):  # it has ended meanwhile
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found |= family(int(child))
-    return found
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started itself or, once their parents have ended, has been given."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:  # it has ended meanwhile
+        return []
 
 
 def began(pid: int) -> str | None:

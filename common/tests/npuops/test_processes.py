@@ -80,11 +80,23 @@ def test_a_signal_that_comes_while_the_command_is_started_is_handed_on(monkeypat
     assert (status, guard.told) == (-signal.SIGTERM, signal.SIGTERM)
 
 
-def test_an_id_that_was_given_again_is_another_s():
+def test_what_was_started_before_is_not_the_command_s():
     other = subprocess.Popen(["sleep", "60"])
     try:
-        processes.Guard(None, family={other.pid: "1"}).send(signal.SIGKILL)
+        time.sleep(0.05)  # ticks of the kernel's
+        assert processes.run(["sleep", "60"], limit_s=0.2)[0] == -signal.SIGTERM
         assert other.poll() is None
     finally:
         other.kill()
         other.wait()
+
+
+def test_what_is_started_while_a_signal_is_sent_is_reached(tmp_path):
+    """A shell that starts one process after another: whichever moment the signal hits, none is left."""
+    for _ in range(10):
+        line = f"for n in 1 2 3; do sleep 75.{'$'}n & done; touch {tmp_path}/begun; sleep 75.5; true"
+        (tmp_path / "begun").unlink(missing_ok=True)
+        thread = told(signal.SIGTERM, (tmp_path / "begun").exists)
+        status, guard = processes.run(["bash", "-c", line], lambda line: None)
+        thread.join()
+        assert (status, guard.told) == (-signal.SIGTERM, signal.SIGTERM) and not started_with("sleep 75.")
