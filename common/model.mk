@@ -8,7 +8,6 @@
 #   CORPUS_<profile>    the text, below $(DATA)
 #   CHECKPOINT_<profile>  the weights: a path, or the word random
 #   ONNX                the exported graph's file name
-#   INPUT_DIRS          the inputs' folders below inputs/, in graph order
 #   PREPROCESS PTH2ONNX POSTPROCESS [TRAIN]   the scripts' flags, as the original spells them
 #   LOOP                repetitions of the pure inference
 #   [MODIFY_ONNX] [ATC] [INFER] [PERF]   further flags or arguments of these stages
@@ -78,7 +77,7 @@ whole_path = $(if $(filter-out /% random,$($1)),$(error $1='$($1)': give the who
 $(foreach v,DATA OUT_ROOT VENV PROFILE SOC STANDIN,$(call one_word,$v))
 $(foreach v,DATA OUT_ROOT VENV,$(call whole_path,$v))
 $(call number,DEVICE)
-$(foreach v,SUMMARY PROFILES BATCHES ONNX INPUT_DIRS LOOP PREPROCESS PTH2ONNX POSTPROCESS,$(if $(value $v),,$(error \
+$(foreach v,SUMMARY PROFILES BATCHES ONNX LOOP PREPROCESS PTH2ONNX POSTPROCESS,$(if $(value $v),,$(error \
 	$(CURDIR)/Makefile does not set $v; common/model.mk says what it means)))
 $(if $(filter $(PROFILE),$(PROFILES)),,$(error $(model) has no profile '$(PROFILE)'; it has: $(PROFILES)))
 $(if $(filter all,$(BS)),$(eval override BS := $(BATCHES)))
@@ -126,13 +125,14 @@ export PYTHONPATH := $(if $(standin),$(root)/common/standin:)$(PYTHONPATH)
 # A graph edit, where the original has one, is the model's own modify_onnx.py.
 modify := $(wildcard modify_onnx.py)
 graph = $(if $(modify),$(RUN)/modify_onnx/model.onnx,$(EXPORT)/$(ONNX))
-input_dirs := $(subst $(space),$(comma),$(INPUT_DIRS:%=$(INPUTS)/%))
+# A model whose inference tool is another has its own infer.sh.
+infer_sh := $(or $(wildcard $(CURDIR)/infer.sh),$(root)/common/infer.sh)
 
 command_preprocess = $(PYTHON) $(CURDIR)/preprocess.py $(PREPROCESS) $(if $(ATTENTION),$(if $(filter cpu,$(SOC)),,--multiple_of 32))
 command_pth2onnx = $(PYTHON) $(CURDIR)/pth2onnx.py $(PTH2ONNX)
 command_modify_onnx = $(PYTHON) $(CURDIR)/modify_onnx.py $(MODIFY_ONNX)
 command_atc = bash $(CURDIR)/atc.sh $(graph) model $(N) $(SOC) $(ATC) $(ATC_FLAGS)
-command_infer = bash $(CURDIR)/infer.sh $(RUN)/atc/model.om $(input_dirs) outputs $(N) $(DEVICE) $(INFER)
+command_infer = bash $(infer_sh) $(RUN)/atc/model.om $(INPUTS) outputs $(N) $(DEVICE) $(INFER)
 command_perf = $(PYTHON) -m ais_bench --model $(RUN)/atc/model.om --loop $(LOOP) --device $(DEVICE) $(PERF)
 command_postprocess = $(PYTHON) $(CURDIR)/postprocess.py $(POSTPROCESS) --run $(RUN) --loop $(LOOP) --report report.json
 
@@ -215,7 +215,7 @@ $(OUT)/bs%/modify_onnx/model.onnx: $(call script,modify_onnx.py,fidelity ledger)
 $(OUT)/bs%/atc/model.om: $(CURDIR)/atc.sh $(if $(modify),$(OUT)/bs%/modify_onnx/model.onnx,$(EXPORT)/$(ONNX)) $(standin_files)
 	$(Q)$(cann_python) $(share) $(call stage,$(@D),atc)
 
-$(OUT)/bs%/infer/outputs_summary.json: $(CURDIR)/infer.sh $(OUT)/bs%/atc/model.om $(INPUTS)/manifest.json $(standin_files)
+$(OUT)/bs%/infer/outputs_summary.json: $(infer_sh) $(OUT)/bs%/atc/model.om $(INPUTS)/manifest.json $(standin_files)
 	$(Q)$(alone) $(call stage,$(@D),infer,$(on_chip))
 
 $(OUT)/bs%/perf/log.txt: $(OUT)/bs%/atc/model.om $(standin_files)
@@ -260,7 +260,7 @@ help: ## this text
 	@$(call targets,$(root)/common/model.mk)
 
 show: ## what this model declares
-	@$(foreach v,SUMMARY PROFILES BATCHES ONNX INPUT_DIRS LOOP OUT CORPUS CHECKPOINT,printf '%-12s %s\n' $v '$($v)';)
+	@$(foreach v,SUMMARY PROFILES BATCHES ONNX LOOP OUT CORPUS CHECKPOINT,printf '%-12s %s\n' $v '$($v)';)
 	@$(fusions)
 
 # The lengths as asked for, or as auto has chosen them; else, on a chip, what it will choose among.

@@ -66,8 +66,8 @@ def reports(root: Path, *models: str) -> dict[str, dict]:
 
 
 def test_the_library_is_the_checkouts_own(tree):
-    tree.edit("common/npukit/corpus/samples.py", "def read_inputs", "def read_no_inputs")
-    assert f"cannot import name 'read_inputs' from 'npukit.corpus.samples' ({tree.root}/" in tree.make("pth2onnx", fails=True)
+    tree.edit("common/npukit/corpus/batches.py", "def read_outputs", "def read_no_outputs")
+    assert f"cannot import name 'read_outputs' from 'npukit.corpus.batches' ({tree.root}/" in tree.make("postprocess", fails=True)
 
 
 # --- A second make runs nothing; a changed prerequisite its stage and the later ones ---------------------------------
@@ -87,7 +87,7 @@ NPUKIT, STANDIN, TOY = "common/npukit", "common/standin", "models/toy"
 PREREQUISITES = [  # what is touched, and the first stage that runs again
     *((f"{TOY}/{stage}.py", stage) for stage in ("preprocess", "pth2onnx", "modify_onnx", "postprocess")),
     (f"{TOY}/atc.sh", "atc"), (f"{TOY}/infer.sh", "infer"), (f"{TOY}/toy.py", "preprocess"),
-    *((f"{NPUKIT}/{module}.py", "preprocess") for module in ("errors", "command", "files", "samples")),
+    *((f"{NPUKIT}/{module}.py", "preprocess") for module in ("errors", "command", "files", "corpus/store")),
     *((f"{NPUKIT}/{module}.py", "pth2onnx") for module in ("fidelity", "ledger", "metrics", "random_weights")),
     *((f"{NPUKIT}/{module}", "postprocess") for module in ("report.py", "performance.py", "provenance.py", "report.schema.json")),
     ("data/tiny/toy/numbers.txt", "preprocess"), (f"{TOY}/vocab.txt", "preprocess"), (f"{TOY}/weights.txt", "pth2onnx"),
@@ -126,7 +126,7 @@ def test_what_lengths_cost_on_the_chip_is_part_of_the_inputs(still):
         expect_stale(still, [])
 
 
-FACTS = {"PREPROCESS": STAGES, "PTH2ONNX": LATER["pth2onnx"], "MODIFY_ONNX": LATER["modify_onnx"], "INPUT_DIRS": LATER["infer"],
+FACTS = {"PREPROCESS": STAGES, "PTH2ONNX": LATER["pth2onnx"], "MODIFY_ONNX": LATER["modify_onnx"],
          "POSTPROCESS": ["postprocess"], "SUMMARY": []}
 
 
@@ -368,7 +368,7 @@ def test_the_stand_ins_npu_smi_answers_for_it(still):
     assert "--batches 2 --profile tiny" in " ".join(printed.split())
 
 
-@pytest.mark.parametrize("fact", "SUMMARY PROFILES BATCHES ONNX INPUT_DIRS PREPROCESS PTH2ONNX POSTPROCESS".split())
+@pytest.mark.parametrize("fact", "SUMMARY PROFILES BATCHES ONNX PREPROCESS PTH2ONNX POSTPROCESS".split())
 def test_a_makefile_that_misses_a_fact_is_answered(still, fact):
     with still.changed(f"{TOY}/Makefile", f"\n{fact} =", "\nOTHER ="):
         answer_only(still, f"models/toy/Makefile does not set {fact}; common/model.mk says what it means", "all")

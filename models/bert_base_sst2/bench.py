@@ -17,7 +17,7 @@ import numpy as np
 
 import sst2
 from npukit import command
-from npukit.corpus import ragged
+from npukit.corpus import batches
 from npukit.judge import bench
 
 AT_LEAST = {"fixed": 4.0, "pipeline": 1.8}  # how many times faster gears have to be
@@ -29,7 +29,7 @@ def main() -> None:
     seconds, logits = {}, {}
     for name, run in (("fixed", args.fixed), ("gears", args.gears)):
         taken, logits[name] = bench.again(
-            run, lambda infer: ragged.read_answers(infer / "outputs", len(sentences), bench.order_of(infer)))
+            run, lambda infer: batches.read_outputs(infer / "outputs", len(sentences)))
         seconds[name] = taken["preprocess"] + taken["infer"]
     seconds["pipeline"], logits["pipeline"] = pipeline(args.fixed, sentences)
     for name in ("gears", "pipeline"):

@@ -3,8 +3,8 @@
 
 README, "Inference", step 2.3.
 
-Reads   --output_path  data_00000000_0.npy ..., float32 [1, 2], from ais_bench; or batch_00000_0.npy ..., float32
-                       [batch, 2], with the order.npy of preprocess.py or of infer.sh
+Reads   --output_path  batch_00000_0.npy ..., float32 [batch, 2], from infer.sh; or, by hand, data_00000000_0.npy ...,
+                       float32 [1, 2], from ais_bench
         --label_path   labels.json, from preprocess.py
         with --report: the folders of the stages before, found from --run
 Writes  with --report: report.json, and predictions.jsonl beside it, the label of each sentence
@@ -17,8 +17,7 @@ import numpy as np
 
 import sst2
 from npukit import command, files
-from npukit.corpus import ragged
-from npukit.corpus.samples import load
+from npukit.corpus import batches, store
 from npukit.errors import UserError
 from npukit.judge import report
 
@@ -26,7 +25,7 @@ from npukit.judge import report
 def main() -> None:
     args = options()
     labels = sst2.read_labels(args.label_path)
-    logits = read_logits(args, len(labels))
+    logits = batches.read_outputs(args.output_path, len(labels))
     if logits.shape != (len(labels), 2):
         raise UserError(f"{args.output_path} holds logits {list(logits.shape)}, expected [{len(labels)}, 2]")
     accuracy = sst2.accuracy(logits, labels)
@@ -41,23 +40,16 @@ def options() -> argparse.Namespace:
     parser = command.parser(__doc__)
     parser.add_argument("--output_path", type=Path, required=True)
     parser.add_argument("--label_path", type=Path, required=True)
-    parser.add_argument("--order", type=Path, help="order.npy, where the outputs are batches")
     report.add_options(parser)
     return parser.parse_args()
-
-
-def read_logits(args: argparse.Namespace, samples: int) -> np.ndarray:
-    """Return float32 [samples, 2] in the order of the corpus, whichever way they were run."""
-    order = args.order or (report.Run(args.run).folder / "infer" / "batches" / "order.npy" if args.run else None)
-    return ragged.read_answers(args.output_path, samples, order)
 
 
 def write_report(args: argparse.Namespace, logits: np.ndarray, accuracy: float, answers: Path) -> None:
     """Judge the logits against PyTorch's and write the report."""
     run = report.Run(args.run)
-    closeness = sst2.task(run.inputs).compare(logits, load(run.export / "reference.npy"))
+    closeness = sst2.task(run.inputs).compare(logits, store.load(run.export / "reference.npy"))
     report.write(args.report, run.report(
-        metric="accuracy", metrics={"accuracy": accuracy}, fidelity=closeness, seq_lens=ragged.read_seq_lens(run.inputs),
+        metric="accuracy", metrics={"accuracy": accuracy}, fidelity=closeness, seq_lens=store.read_seq_lens(run.inputs),
         original=files.read_json(Path(__file__).with_name("original.json")), loop=args.loop, predictions=answers))
 
 

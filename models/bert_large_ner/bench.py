@@ -19,7 +19,7 @@ import numpy as np
 import conll2003
 import recipes
 from npukit import command
-from npukit.corpus import ragged
+from npukit.corpus import batches
 from npukit.judge import bench
 
 AT_LEAST = {"fixed": 20.0, "pipeline": 1.7}  # how many times faster gears have to be; pipeline at its best batch size
@@ -32,7 +32,7 @@ def main() -> None:
     samples = int(words[-1, 1]) + 1
     seconds, answers = {}, {}
     for name, run in (("fixed", args.fixed), ("gears", args.gears)):
-        taken, logits = bench.again(run, lambda infer: ragged.read_answers(infer / "outputs", samples, bench.order_of(infer)))
+        taken, logits = bench.again(run, lambda infer: batches.read_outputs(infer / "outputs", samples))
         seconds[name], answers[name] = taken["preprocess"] + taken["device"], logits[words[:, 1], words[:, 2]]
     bench.require_same("gears", answers["gears"], answers["fixed"])
     for size, taken, scores in pipeline(args.fixed, PIPELINE):

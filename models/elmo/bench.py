@@ -20,8 +20,8 @@ import numpy as np
 
 import vectors
 from npukit import command, files
-from npukit.corpus import ragged
-from npukit.corpus.samples import load
+from npukit.corpus import batches
+from npukit.corpus.store import load
 from npukit.errors import JobFailed, UserError
 from npukit.judge import bench
 
@@ -67,13 +67,12 @@ def read(run: Path) -> vectors.Sentences:
     return vectors.read(run.parent / "inputs" / "input")
 
 
-def inferred(run: Path) -> tuple[float, np.ndarray | None]:
-    """Run a run's infer stage again; return the device's seconds, and every word's vector where it ran in gears."""
+def inferred(run: Path) -> tuple[float, np.ndarray]:
+    """Run a run's infer stage again; return the device's seconds, and every word's vector."""
     with tempfile.TemporaryDirectory() as folder:
         bench.call(shlex.split(bench.recorded(run, "infer")), Path(folder))
         seconds = sum(files.read_json(Path(folder, "outputs_summary.json"))["npu_compute_time_list"]) / 1000
-        order = bench.order_of(Path(folder))
-        return seconds, ragged.read_flat_outputs(Path(folder, "outputs"), load(order), read(run).lengths) if order.exists() else None
+        return seconds, batches.read_flat_outputs(Path(folder, "outputs"), read(run).lengths)
 
 
 def allennlp(args: argparse.Namespace, sentences: vectors.Sentences) -> tuple[dict[str, float], np.ndarray]:

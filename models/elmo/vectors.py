@@ -7,8 +7,7 @@ import numpy as np
 import onnxruntime
 
 import characters
-from npukit import files
-from npukit.corpus import ragged, samples
+from npukit.corpus import batches, store
 from npukit.corpus.gears import gear_of
 from npukit.errors import UserError
 from npukit.judge import fidelity, ledger
@@ -23,28 +22,26 @@ class Sentences:
 
     ids       int32 [words, 50], all sentences behind one another
     lengths   int64 [sentences], words
-    seq_lens  the gears; one where the samples are a file each
+    seq_lens  the gears
     filling   the id behind a sentence: 0, or what the original's recipe pads with
-    apart     whether the samples are a file each
     """
 
     ids: np.ndarray
     lengths: np.ndarray
     seq_lens: list[int]
     filling: int
-    apart: bool
 
     def exact(self) -> "Sentences":
         """Return the same sentences with nothing behind them that the network takes for words."""
-        return Sentences(self.ids, self.lengths, self.seq_lens, 0, self.apart)
+        return Sentences(self.ids, self.lengths, self.seq_lens, 0)
 
     def batches(self, size: int = BATCH) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield (gear, sentence numbers, int32 [N, gear, 50]), shortest sentences first."""
         gears = gear_of(self.lengths, self.seq_lens)
         for number, gear in enumerate(self.seq_lens):
             inside = np.flatnonzero(gears == number)
-            for rows in ragged.by_length(self.lengths[inside], size):
-                yield gear, inside[rows], ragged.padded(self.ids, self.lengths, inside[rows], gear, self.filling)
+            for rows in batches.by_length(self.lengths[inside], size):
+                yield gear, inside[rows], store.pad(self.ids, self.lengths, inside[rows], gear, self.filling)
 
     def some(self, gear: int) -> np.ndarray:
         """Return a batch to try a gear's graph on, int32 [N, gear, 50]: the first sentences, cut where they are longer."""
@@ -82,21 +79,15 @@ def read(bin_path: Path) -> Sentences:
     raises  UserError where there are none, or an id is out of 0..261, or a word begins with id 0
     """
     folder = bin_path.parent
-    manifest = files.read_json(folder / "manifest.json")
-    if apart := "gears" not in manifest:
-        padded = samples.read_inputs(folder)[1][bin_path.name][:, 0]
-        lengths = samples.load(folder / "lengths.npy")
-        ids = padded[np.arange(padded.shape[1]) < lengths[:, None]]
-    else:
-        _, arrays, lengths = ragged.read_flat(folder)
-        ids = arrays[bin_path.name]
-    seq_lens = ragged.read_seq_lens(folder)
+    manifest, samples = store.read(folder)
+    name, entry = next(iter(manifest["inputs"].items()))
+    ids, lengths = samples.flat[name], samples.lengths
     if ids.dtype != np.int32 or ids.shape[1:] != (characters.CHARACTERS,) or len(ids) != lengths.sum():
         raise UserError(f"{folder} holds {ids.dtype}{list(ids.shape)} for {lengths.sum()} words, expected int32[words, 50]; "
                         "run preprocess again")
     if wrong := ids[(ids < 0) | (ids >= characters.IDS)][:1].tolist():
         raise UserError(f"{folder} holds the id {wrong[0]}, expected 0 to {characters.IDS - 1}; run preprocess again")
-    return Sentences(ids, lengths, seq_lens, manifest["corpus"]["filling"], apart)
+    return Sentences(ids, lengths, manifest["plan"]["lengths"], entry["pad"])
 
 
 def graph_file(graph: Path, gear: int, seq_lens: list[int]) -> Path:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import answers
 import outputs
-import windows
+import window_files
 from npukit import command
-from npukit.corpus import ragged
+from npukit.corpus import batches, store
 from npukit.errors import JobFailed
 from npukit.judge import bench
 
@@ -25,12 +25,12 @@ AT_LEAST = {"fixed": 2.5}  # how many times faster gears have to be
 
 def main() -> None:
     args = options()
-    corpus, _ = windows.load(args.fixed.parent / "inputs")
+    corpus, *_ = window_files.read(args.fixed.parent / "inputs")
     seconds, logits, texts = {}, {}, {}
     for name, run in (("fixed", args.fixed), ("gears", args.gears)):
-        size, gears = int(run.name.removeprefix("bs")), ragged.read_seq_lens(run.parent / "inputs")
-        taken, logits[name] = bench.again(
-            run, lambda infer, size=size, gears=gears: outputs.read(infer / "outputs", corpus, size, bench.order_of(infer), gears))
+        size, gears = int(run.name.removeprefix("bs")), store.read_seq_lens(run.parent / "inputs")
+        taken, logits[name] = bench.again(run, lambda infer, size=size, gears=gears: outputs.read(
+            infer / "outputs", corpus, size, batches.order_of(infer / "outputs"), gears))
         began = time.perf_counter()
         texts[name] = {question: best[0]["text"] for question, best in answers.predict(corpus, logits[name]).items()}
         seconds[name] = taken["preprocess"] + taken["infer"] + time.perf_counter() - began

@@ -3,7 +3,8 @@
 
 README, "Accuracy". Exact match and F1 are the official script's, to the last digit.
 
-Reads   --dev_file, --model   as preprocess.py; with the same lengths
+Reads   --inputs              preprocess.py's folder; or, as in the original, --dev_file and --model, with the same flags as
+                              preprocess.py: they make the same windows once more
         --bin_dir             what ais_bench or msame made: 0_0.bin, 0_output_0.bin or .npy ..., float32 [batch size, L], start (0)
                               and end (1) logits of whole batches
         with --report: the folders of the stages before, found from --run
@@ -18,17 +19,17 @@ from pathlib import Path
 import answers
 import outputs
 import squad
+import window_files
 import windows
 from npukit import command, files
-from npukit.corpus import ragged
-from npukit.corpus.samples import load
+from npukit.corpus import batches, store
 from npukit.errors import UserError
 from npukit.judge import report
 
 
 def main() -> None:
     args = options()
-    corpus = windows.Corpus(windows.recipe_of(args))
+    corpus = window_files.read(args.inputs)[0] if args.inputs else windows.Corpus(windows.recipe_of(args))
     logits = outputs.read(args.bin_dir, corpus, args.eval_batch_size, *made_by(args.run))
     best = answers.predict(corpus, logits, args.n_best_size, args.max_answer_length)
     predictions = {name: found[0]["text"] for name, found in best.items()}
@@ -46,7 +47,8 @@ def main() -> None:
 def options() -> argparse.Namespace:
     parser = command.parser(__doc__)
     parser.add_argument("--do_eval", action="store_true", help="score the answers")
-    windows.add_options(parser)
+    windows.add_options(parser, required=False)
+    parser.add_argument("--inputs", type=Path, help="preprocess.py's folder, instead of the flags of the windows")
     parser.add_argument("--bin_dir", type=Path, required=True)
     parser.add_argument("--eval_batch_size", type=int, default=1, help="of the outputs")
     parser.add_argument("--eval_metric", choices=("f1", "exact_match"), default="f1", help="the figure that is printed and judged")
@@ -56,6 +58,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--fp16", action="store_true", help="changes nothing: the outputs are float32 whatever the chip calculates in")
     report.add_options(parser)
     args = parser.parse_args()
+    if not args.inputs and not (args.dev_file and args.model):
+        raise UserError("give --inputs, preprocess.py's folder, or --dev_file and --model")
     if args.version_2_with_negative:
         raise UserError("--version_2_with_negative: only SQuAD 1.1 is scored here; preprocess.py prepares version 2")
     if min(args.eval_batch_size, args.n_best_size, args.max_answer_length) < 1:
@@ -67,15 +71,15 @@ def options() -> argparse.Namespace:
 
 def made_by(run: Path | None) -> tuple:
     """Return the order of the batches that a run's infer stage made, and its gears."""
-    return (run / "infer" / "batches" / "order.npy", ragged.read_seq_lens(report.Run(run).inputs)) if run else ()
+    return (batches.order_of(run / "infer" / "outputs"), store.read_seq_lens(report.Run(run).inputs)) if run else ()
 
 
-def write_report(args: argparse.Namespace, corpus: windows.Corpus, logits, metrics: dict) -> None:
+def write_report(args: argparse.Namespace, corpus: windows.Windows, logits, metrics: dict) -> None:
     """Judge the logits against PyTorch's and write the report."""
     run = report.Run(args.run)
-    closeness = answers.task(corpus).compare(logits, load(run.export / "reference.npy"))
+    closeness = answers.task(corpus).compare(logits, store.load(run.export / "reference.npy"))
     report.write(args.report, run.report(
-        metric=args.eval_metric, metrics=metrics, fidelity=closeness, seq_lens=ragged.read_seq_lens(run.inputs),
+        metric=args.eval_metric, metrics=metrics, fidelity=closeness, seq_lens=store.read_seq_lens(run.inputs),
         original=files.read_json(Path(__file__).with_name("original.json")), loop=args.loop,
         predictions=args.output_dir / "predictions.json"))
 

@@ -47,11 +47,6 @@ def call(line: list, folder: Path) -> str:
     return done.stdout
 
 
-def order_of(infer: Path) -> Path:
-    """Return where infer.sh leaves the order of its batches, in gears."""
-    return infer / "batches" / "order.npy"
-
-
 def judge(seconds: dict[str, float], ours: str, at_least: dict[str, float], samples: int, unit: str = "sentences") -> None:
     """Print what each way reaches, then raise JobFailed where ours is not as many times as fast as it has to be.
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from npukit.corpus.samples import much_unknown
+from npukit.corpus.store import much_unknown
 from npukit.errors import UserError
 from npukit.files import read_json, sha256, write_json
 from npukit.judge.fidelity import gates
