@@ -274,7 +274,8 @@ def test_the_cpu_answers_as_pytorch(net, model, traces, tmp_path, capsys, batch,
 
 
 def test_what_preprocess_left_is_answered_as_the_text_is(model, traces, tmp_path):
-    call(scripts.load(HERE / "preprocess.py"), "--input_file", TINY / "test.txt", "--model_name_from_hub", TINY, "--save_path", tmp_path / "inputs")
+    text = ["--input_file", TINY / "test.txt", "--model_name_from_hub", TINY]
+    call(scripts.load(HERE / "preprocess.py"), *text, "--save_path", tmp_path / "inputs")
     flags = ["--backend", "cpu", "--batch_size", 8, "--seq_len", "16,64,512"]
     call(run_torch_aie, *run_flags(model, *flags, "--save_path", tmp_path / "text"))
     call(run_torch_aie, "--ts_model_path", model / "bert_large_ner.pt", *flags, "--inputs", tmp_path / "inputs",

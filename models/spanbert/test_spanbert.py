@@ -158,7 +158,8 @@ def test_another_call_replaces_what_the_one_before_left(tmp_path):
     ("pth2onnx --config_file $tiny/config.json", "give either --checkpoint or --random_weights"),
     ("pth2onnx --config_file $tiny/config.json --checkpoint $tiny", "holds neither model.safetensors nor pytorch_model.bin"),
     ("pth2onnx --config_file $tiny/config.json --checkpoint $tiny --inputs no", "manifest.json is not there"),
-    ("modify_onnx no.onnx out.onnx", r"no\.onnx"), ("postprocess --bin_dir o --model $tiny", "give --inputs, preprocess.py's folder, or --dev"),
+    ("modify_onnx no.onnx out.onnx", r"no\.onnx"),
+    ("postprocess --bin_dir o --model $tiny", "give --inputs, preprocess.py's folder, or --dev"),
     (POSTPROCESS + "--version_2_with_negative", "only SQuAD 1.1 is scored here"), (POSTPROCESS + "--n_best_size 0", "are 1 or more"),
     (POSTPROCESS + "--report r.json", "--report needs --do_eval and --run"), (POSTPROCESS, "outputs is not there; run the infer stage")])
 def test_a_wrong_call_is_answered_in_a_sentence(tmp_path, line, reason):

@@ -5,6 +5,7 @@
     seq_lens.txt   the lengths that the graph is compiled for, which makefiles read
     manifest.json  samples; inputs, in graph order; plan; corpus. Written last: where it is, the rest is whole
 """
+import functools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,18 +45,19 @@ class Samples:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """Where each sample begins in the flat arrays, int64 [samples]."""
+        return np.cumsum(self.lengths) - self.lengths
+
     def padded(self, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
-        """Return these samples as rectangles, {input: array [rows, length, ...]}."""
-        return {name: pad(flat, self.lengths, rows, length, self.pads.get(name, 0)) for name, flat in self.flat.items()}
-
-
-def pad(flat: np.ndarray, lengths: np.ndarray, rows: np.ndarray, length: int, value: int = 0) -> np.ndarray:
-    """Return samples of [tokens, ...] as one array [rows, length, ...], each followed by the value up to the length."""
-    array = np.full((len(rows), length, *flat.shape[1:]), value, dtype=flat.dtype)
-    ends = np.cumsum(lengths)
-    for line, row in zip(array, rows):
-        line[:lengths[row]] = flat[ends[row] - lengths[row]:ends[row]]
-    return array
+        """Return these samples as rectangles, {input: array [rows, length, ...]}; none may be longer than the length."""
+        made = {name: np.full((len(rows), length, *flat.shape[1:]), self.pads.get(name, 0), dtype=flat.dtype)
+                for name, flat in self.flat.items()}
+        for line, (start, tokens) in enumerate(zip(self.starts[rows], self.lengths[rows])):
+            for name, flat in self.flat.items():
+                made[name][line, :tokens] = flat[start:start + tokens]
+        return made
 
 
 def unpad(batch: np.ndarray, lengths: np.ndarray) -> np.ndarray:

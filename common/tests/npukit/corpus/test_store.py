@@ -57,9 +57,14 @@ def test_padded_and_unpadded_again(lengths, more, chance):
 
 
 def test_padding_by_hand():
-    flat, lengths = np.arange(9).reshape(3, 3), np.array([1, 2])
-    assert store.pad(flat, lengths, np.array([1, 0]), 3, 7).tolist() == [
+    samples = store.Samples({"wide": np.arange(9).reshape(3, 3)}, np.array([1, 2]), {"wide": 7})
+    assert samples.padded(np.array([1, 0]), 3)["wide"].tolist() == [
         [[3, 4, 5], [6, 7, 8], [7] * 3], [[0, 1, 2], [7] * 3, [7] * 3]]
+
+
+def test_a_sample_is_never_cut_to_a_length():
+    with pytest.raises(ValueError, match="could not broadcast"):
+        store.join(INPUTS, rows_of([2, 5])).padded(np.array([1]), 4)
 
 
 def float32(*shape):
