@@ -46,7 +46,7 @@ def write(inputs: Path, size: int, folder: Path, by_gear: bool = False, bins: bo
     manifest, samples = store.read(inputs)
     seq_lens, names = manifest["plan"]["lengths"], folders(manifest)
     by_gear, order = by_gear or (bins and len(seq_lens) > 1), []
-    batches = cut(samples.lengths, seq_lens, size)
+    batches = list(cut(samples.lengths, seq_lens, size))  # what cannot be cut removes nothing
     remove(folder, names.values(), "batch_*.npy", "*.bin")
     for number, (rows, length) in enumerate(batches):
         for name, batch in samples.padded(fill(rows, size), length).items():
