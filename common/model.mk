@@ -9,7 +9,6 @@
 #   CORPUS_<profile>    the text, below $(DATA); that of released, where a profile has none of its own
 #   CHECKPOINT_<profile>  the weights: a path, or the word random; those of released, where a profile has none of its own
 #   ONNX                the exported graph's file name
-#   INPUT_DIRS          the inputs' folders below inputs/, in graph order
 #   PREPROCESS PTH2ONNX POSTPROCESS [TRAIN]   the scripts' flags, as the original spells them
 #   LOOP                repetitions of the pure inference
 #   [MODIFY_ONNX] [ATC] [INFER] [PERF]   further flags or arguments of these stages
@@ -95,7 +94,7 @@ include $(root)/common/python.mk
 
 $(places_checked)
 $(call number,DEVICE)
-$(foreach v,SUMMARY PROFILES BATCHES ONNX INPUT_DIRS LOOP PREPROCESS PTH2ONNX POSTPROCESS,$(if $(value $v),,$(error \
+$(foreach v,SUMMARY PROFILES BATCHES ONNX LOOP PREPROCESS PTH2ONNX POSTPROCESS,$(if $(value $v),,$(error \
 	$(CURDIR)/Makefile does not set $v; common/model.mk says what it means)))
 $(if $(filter $(PROFILE),$(PROFILES)),,$(error $(model) has no profile '$(PROFILE)'; it has: $(PROFILES)))
 $(if $(filter all,$(BS)),$(eval override BS := $(BATCHES)))
@@ -147,13 +146,14 @@ export PYTHONPATH := $(if $(standin),$(root)/common/standin:)$(PYTHONPATH)
 # A graph edit, where the original has one, is the model's own modify_onnx.py.
 modify := $(wildcard modify_onnx.py)
 graph = $(if $(modify),$(RUN)/modify_onnx/model.onnx,$(EXPORT)/$(ONNX))
-input_dirs := $(subst $(space),$(comma),$(INPUT_DIRS:%=$(INPUTS)/%))
+# A model whose inference tool is another has its own infer.sh.
+infer_sh := $(or $(wildcard $(CURDIR)/infer.sh),$(root)/common/infer.sh)
 
 command_preprocess = $(PYTHON) $(CURDIR)/preprocess.py $(PREPROCESS)
 command_pth2onnx = $(PYTHON) $(CURDIR)/pth2onnx.py $(PTH2ONNX)
 command_modify_onnx = $(PYTHON) $(CURDIR)/modify_onnx.py $(MODIFY_ONNX)
 command_atc = bash $(CURDIR)/atc.sh $(graph) model $(N) $(SOC) $(ATC) $(ATC_FLAGS)
-command_infer = bash $(CURDIR)/infer.sh $(RUN)/atc/model.om $(input_dirs) outputs $(N) $(DEVICE) $(INFER)
+command_infer = bash $(infer_sh) $(RUN)/atc/model.om $(INPUTS) outputs $(N) $(DEVICE) $(INFER)
 command_perf = $(PYTHON) -m ais_bench --model $(RUN)/atc/model.om --loop $(LOOP) --device $(DEVICE) $(PERF)
 command_postprocess = $(PYTHON) $(CURDIR)/postprocess.py $(POSTPROCESS) --run $(RUN) --loop $(LOOP) --report report.json
 command = $(or $(command_$1),$(PYTHON) $(CURDIR)/$1.py $(FLAGS_$1))

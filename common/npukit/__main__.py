@@ -1,4 +1,4 @@
-"""What the models' infer.sh and `make bench` call: python -m npukit <verb>."""
+"""What infer.sh, `make bench` and the steps by hand call: python -m npukit <verb>."""
 from __future__ import annotations
 
 import argparse
@@ -9,7 +9,7 @@ from npukit.command import run
 
 
 def main() -> int | None:
-    verbs = {"batch": batch, "msame": msame, "merge": merge, "compare": compare, "pipeline": pipeline}
+    verbs = {"batch": batch, "files": sample_files, "msame": msame, "merge": merge, "compare": compare, "pipeline": pipeline}
     parser = argparse.ArgumentParser(prog="npukit", description=__doc__)
     parser.add_argument("verb", choices=verbs)
     name = parser.parse_args(sys.argv[1:2]).verb
@@ -17,19 +17,28 @@ def main() -> int | None:
 
 
 def batch(parser, arguments) -> None:
-    """Put samples of differing lengths into whole batches of one gear each."""
-    from npukit.corpus import ragged
+    """Write the corpus as whole batches; print the flags with which one call of ais_bench takes them."""
+    from npukit.corpus import batches
 
     parser.add_argument("--inputs", type=Path, required=True, help="what preprocess.py wrote")
     parser.add_argument("--batch_size", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--directories", help="in the order in which the tool is given them; refused if it is not the graph's")
     parser.add_argument("--bins", action="store_true", help="for msame")
-    parser.add_argument("--apart", action="store_true", help="each gear's batches in a folder of their own")
+    parser.add_argument("--by_gear", action="store_true", help="each length's batches in a folder of their own")
     args = parser.parse_args(arguments)
-    if args.directories:
-        ragged.require_order(args.inputs, args.directories.split(","))
-    ragged.write_batches(args.inputs, args.batch_size, args.output, args.apart, args.bins)
+    flags = batches.write(args.inputs, args.batch_size, args.output, args.by_gear, args.bins)
+    if not (args.by_gear or args.bins):
+        print(*flags)
+
+
+def sample_files(parser, arguments) -> None:
+    """Write the corpus as the originals do by hand: a file for each sample and input."""
+    from npukit.corpus import batches
+
+    parser.add_argument("--inputs", type=Path, required=True, help="what preprocess.py wrote")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args(arguments)
+    batches.write_files(args.inputs, args.output)
 
 
 def msame(parser, arguments) -> None:
@@ -78,4 +87,5 @@ def pipeline(parser, arguments) -> None:
     pipeline.beside(runs_below(args.run)[0], args.task, args.tokenizer, args.at_least)
 
 
-run(main)
+if __name__ == "__main__":
+    run(main)

@@ -33,7 +33,7 @@ def test_the_document_is_there(name):
 
 @pytest.mark.parametrize("model", sorted(path.parent for path in ROOT.glob("models/*/Makefile")), ids=lambda path: path.name)
 def test_every_model_has_its_doors(model):
-    doors = "Makefile README.md preprocess.py pth2onnx.py atc.sh infer.sh postprocess.py assets.toml original.json"
+    doors = "Makefile README.md preprocess.py pth2onnx.py atc.sh postprocess.py assets.toml original.json"
     assert [door for door in doors.split() if not (model / door).exists()] == []
     assert list(model.glob("test_*.py")) and (ROOT / "data" / "tiny" / model.name).is_dir()
     assert (model / "README.md").read_text().rstrip().split("\n## ")[-1].startswith("Differences from the original")

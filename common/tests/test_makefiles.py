@@ -67,8 +67,8 @@ def reports(root: Path, *models: str) -> dict[str, dict]:
 
 
 def test_the_library_is_the_checkouts_own(tree):
-    tree.edit("common/npukit/corpus/samples.py", "def read_inputs", "def read_no_inputs")
-    assert f"cannot import name 'read_inputs' from 'npukit.corpus.samples' ({tree.root}/" in tree.make("pth2onnx", fails=True)
+    tree.edit("common/npukit/corpus/batches.py", "def read_outputs", "def read_no_outputs")
+    assert f"cannot import name 'read_outputs' from 'npukit.corpus.batches' ({tree.root}/" in tree.make("postprocess", fails=True)
 
 
 # --- A second make runs nothing; a changed prerequisite its stage and the later ones ---------------------------------
@@ -88,7 +88,7 @@ NPUKIT, STANDIN, TOY = "common/npukit", "common/standin", "models/toy"
 PREREQUISITES = [  # what is touched, and the first stage that runs again
     *((f"{TOY}/{stage}.py", stage) for stage in ("preprocess", "pth2onnx", "modify_onnx", "postprocess")),
     (f"{TOY}/atc.sh", "atc"), (f"{TOY}/infer.sh", "infer"), (f"{TOY}/toy.py", "preprocess"),
-    *((f"{NPUKIT}/{module}.py", "preprocess") for module in ("__init__", "errors", "command", "files", "corpus/samples")),
+    *((f"{NPUKIT}/{module}.py", "preprocess") for module in ("__init__", "errors", "command", "files", "corpus/store")),
     *((f"{NPUKIT}/judge/{module}", "postprocess") for module in ("report.py", "fidelity.py", "performance.py", "report.schema.json")),
     ("data/tiny/toy/numbers.txt", "preprocess"), (f"{TOY}/vocab.txt", "preprocess"), (f"{TOY}/weights.txt", "pth2onnx"),
     (f"{TOY}/original.json", "postprocess"),
@@ -140,7 +140,7 @@ def bert(tree: Tree):
         shutil.rmtree(place)
 
 
-FACTS = {"PREPROCESS": STAGES, "PTH2ONNX": LATER["pth2onnx"], "MODIFY_ONNX": LATER["modify_onnx"], "INPUT_DIRS": LATER["infer"],
+FACTS = {"PREPROCESS": STAGES, "PTH2ONNX": LATER["pth2onnx"], "MODIFY_ONNX": LATER["modify_onnx"],
          "POSTPROCESS": ["postprocess"], "SUMMARY": []}
 
 
@@ -384,7 +384,7 @@ def test_the_stand_ins_npu_smi_answers_for_it(still):
     assert "--batches 2 --profile tiny" in " ".join(printed.split())
 
 
-@pytest.mark.parametrize("fact", "SUMMARY PROFILES BATCHES ONNX INPUT_DIRS PREPROCESS PTH2ONNX POSTPROCESS".split())
+@pytest.mark.parametrize("fact", "SUMMARY PROFILES BATCHES ONNX PREPROCESS PTH2ONNX POSTPROCESS".split())
 def test_a_makefile_that_misses_a_fact_is_answered(still, fact):
     with still.changed(f"{TOY}/Makefile", f"\n{fact} =", "\nOTHER ="):
         answer_only(still, f"models/toy/Makefile does not set {fact}; common/model.mk says what it means", "all")
@@ -399,9 +399,9 @@ def test_a_checkout_below_a_name_with_blanks_is_answered(tree, tmp_path, place):
 
 
 def test_a_library_module_that_is_gone_is_named(tree):
-    tree.path("common/npukit/corpus/samples.py").unlink()
+    tree.path("common/npukit/corpus/store.py").unlink()
     assert planned(tree.make("-n", "all")) == folders(STAGES)
-    assert "No module named 'npukit.corpus.samples'" in tree.make("pth2onnx", fails=True)
+    assert "No module named 'npukit.corpus.store'" in tree.make("pth2onnx", fails=True)
 
 
 def test_why_answers_as_well(still):

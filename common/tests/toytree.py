@@ -49,7 +49,8 @@ class Tree:
             shutil.copytree(ROOT / "common" / name, self.root / "common" / name, ignore=SKIP)
         for model in ("toy", "toy2"):
             shutil.copytree(TOY, self.root / "models" / model, ignore=SKIP)
-        self.path("models/toy2/modify_onnx.py").unlink()
+        for name in ("modify_onnx.py", "infer.sh"):  # toy2 edits no graph, and takes the infer.sh that all share
+            self.path("models/toy2", name).unlink()
         self.path("data/tiny/toy").mkdir(parents=True)
         shutil.copy2(TOY / "numbers.txt", self.path("data/tiny/toy/numbers.txt"))
         self.path("venv/bin").mkdir(parents=True)

@@ -16,22 +16,22 @@ from pathlib import Path
 
 import sst2
 from npukit import command
-from npukit.corpus import ragged
+from npukit.corpus import store
 from npukit.nets import bert
 
 
 def main() -> None:
     args = options()
-    inputs = ragged.read(args.inputs) if args.inputs else None
-    if inputs:
-        bert.check_vocabulary(args.model_dir, inputs[0]["corpus"]["vocabulary"])
+    manifest, samples = store.read(args.inputs) if args.inputs else (None, None)
+    if manifest:
+        bert.check_vocabulary(args.model_dir, manifest["corpus"]["vocabulary"])
     net = bert.load("SequenceClassification", args.model_dir, labels=2, seed=args.seed if args.random_weights else None)
     if args.random_weights:
-        bert.spread_head(net.classifier, bert.logits(net, *inputs[1:]))
+        bert.spread_head(net.classifier, bert.logits(net, samples))
         net.save_pretrained(args.save_path.parent / "weights")
     bert.export(net, ["input_ids", "attention_mask"], {"output": {0: "N"}}, args.save_path)
-    if inputs:
-        bert.prove_export(net, args.save_path, *inputs[1:], sst2.task(args.inputs))
+    if manifest:
+        bert.prove_export(net, args.save_path, samples, sst2.task(args.inputs))
         bert.write_weights(net, args, args.model_dir, args.save_path)
 
 

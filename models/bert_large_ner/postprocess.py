@@ -3,8 +3,8 @@
 
 README, "Inference", step 4.
 
-Reads   --result_dir  data_00000000_0.npy ..., float32 [1, seq_len, 9], from ais_bench; or batch_00000_0.npy ..., float32
-                      [batch, gear, 9], with the order.npy of preprocess.py or of infer.sh
+Reads   --result_dir  batch_00000_0.npy ..., float32 [batch, length, 9], from infer.sh; or, by hand,
+                      data_00000000_0.npy ..., float32 [1, seq_len, 9], from ais_bench
         --anno_file   words.npy, from preprocess.py, with its manifest.json beside it
         --torch_aie   logits.npy and result.json, from run_torch_aie.py on the same text
         with --report: the folders of the stages before, found from --run
@@ -19,8 +19,8 @@ import numpy as np
 import recipes
 from conll2003 import TAGS
 from npukit import command, files
-from npukit.corpus import ragged
-from npukit.corpus.samples import load
+from npukit.corpus import batches, store
+from npukit.corpus.store import load
 from npukit.errors import UserError
 from npukit.judge import report
 
@@ -29,14 +29,14 @@ def main() -> None:
     args = options()
     words = recipes.read_words(args.anno_file)
     manifest = files.read_json(args.anno_file.with_name("manifest.json"))
-    logits = ragged.read_answers(args.result_dir, manifest["samples"], args.order)
+    logits = batches.read_outputs(args.result_dir, manifest["samples"])
     require_fit(logits, words, args.result_dir)
     tags = recipes.predicted(logits, words)
     scores, by_type = recipes.score(words, tags)
     show(scores, by_type)
     if args.report:
         report.finish(args, recipes.task_of(words), logits, recipes.METRIC[manifest["corpus"]["recipe"]], {**scores, "by_type": by_type},
-                      recipes.by_sentence(words, tags), ragged.read_seq_lens(args.anno_file.parent),
+                      recipes.by_sentence(words, tags), store.read_seq_lens(args.anno_file.parent),
                       {"torch_aie": torch_aie(args, words)} if args.torch_aie else None)
 
 
@@ -44,13 +44,9 @@ def options() -> argparse.Namespace:
     parser = command.parser(__doc__)
     parser.add_argument("--result_dir", type=Path, required=True)
     parser.add_argument("--anno_file", type=Path, required=True)
-    parser.add_argument("--order", type=Path, help="order.npy, where the outputs are batches")
     parser.add_argument("--torch_aie", type=Path, help="the other route's folder, for the report")
     report.add_options(parser, __file__)
-    args = parser.parse_args()
-    if args.run and not args.order:
-        args.order = args.run / "infer" / "batches" / "order.npy"
-    return args
+    return parser.parse_args()
 
 
 def require_fit(logits: np.ndarray, words: np.ndarray, folder: Path) -> None:

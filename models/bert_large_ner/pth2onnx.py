@@ -16,24 +16,24 @@ from pathlib import Path
 import conll2003
 import recipes
 from npukit import command
-from npukit.corpus import ragged
+from npukit.corpus import store
 from npukit.nets import bert
 
 
 def main() -> None:
     args = options()
-    inputs = ragged.read(args.inputs) if args.inputs else None
-    if inputs:
-        bert.check_vocabulary(args.model, inputs[0]["corpus"]["vocabulary"])
+    manifest, samples = store.read(args.inputs) if args.inputs else (None, None)
+    if manifest:
+        bert.check_vocabulary(args.model, manifest["corpus"]["vocabulary"])
     net = bert.load("TokenClassification", args.model, labels=len(conll2003.TAGS), seed=args.seed if args.random_weights else None)
     conll2003.require_tags(net.config.id2label, args.model)
     task = recipes.task(args.inputs) if args.inputs else None
     if args.random_weights:
-        bert.spread_head(net.classifier, task.decisions(bert.logits(net, *inputs[1:]))[0])
+        bert.spread_head(net.classifier, task.decisions(bert.logits(net, samples))[0])
         net.save_pretrained(args.save_path.parent / "weights")
     bert.export(net, list(recipes.INPUTS), {"logits": {0: "N", 1: "L"}}, args.save_path)
-    if inputs:
-        bert.prove_export(net, args.save_path, *inputs[1:], task)
+    if manifest:
+        bert.prove_export(net, args.save_path, samples, task)
         bert.write_weights(net, args, args.model, args.save_path)
 
 

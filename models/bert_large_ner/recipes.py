@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from conll2003 import TAG_ID, TAGS, Sentence, entities, iob2_of
-from npukit.corpus.samples import load
+from npukit.corpus.store import Input, load
 from npukit.errors import BadSample, UserError
 from npukit.judge import ledger, metrics
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+INPUTS = {name: Input(name) for name in ("input_ids", "attention_mask", "token_type_ids")}  # in graph order
 METRIC = {"npukit": "f1", "original": "token_accuracy"}  # what each recipe is judged by
 
 

@@ -4,6 +4,7 @@
 README, "The torch-aie route", step 3. Prints which of them it was and what the original prints.
 
 Reads   --ts_model_path      bert_large_ner.pt, from export_trace_model.py
+        --inputs             preprocess.py's folder; or, as in the original:
         --model_config_path  a Hugging Face directory with the tokenizer, as preprocess.py's
         --test_file_path     test.txt: four columns a word
 Writes  --save_path, where given: logits.npy float32 [samples, L, 9] of preprocess.py's samples, then result.json
@@ -22,7 +23,7 @@ import recipes
 import torch_backends
 import trace_archive
 from npukit import command, files
-from npukit.corpus import gears, ragged, wordpiece
+from npukit.corpus import gears, store, wordpiece
 from npukit.errors import UserError
 from npukit.nets import bert
 
@@ -31,16 +32,14 @@ SWAPPED = ("input_ids", "token_type_ids", "attention_mask")  # the original's ca
 
 def main() -> None:
     args = options()
-    tokenizer = wordpiece.load(args.model_config_path, "--model_config_path")
-    sentences = conll2003.read(args.test_file_path)
-    samples = recipes.encode(args.test_file_path, sentences, tokenizer, args.recipe, args.seq_len[-1])
+    samples, words = read(args)
     backend = torch_backends.choose(args.backend, args.device, args.soc_version)
     print(f"backend: {backend.name}", flush=True)
     net = backend.compile(trace_archive.load(args.ts_model_path), len(recipes.INPUTS), args.batch_size, args.seq_len)
     logits, seconds = run(backend, net, samples, args)
-    scores, _ = recipes.score(samples.words, recipes.predicted(logits, samples.words))
+    scores, _ = recipes.score(words, recipes.predicted(logits, words))
     result = {"backend": backend.name, "precision": backend.precision, "recipe": args.recipe, "batch_size": args.batch_size,
-              "seq_lens": args.seq_len, "samples": len(samples.rows), "samples_per_s": len(samples.rows) / sum(seconds), "metrics": scores}
+              "seq_lens": args.seq_len, "samples": len(samples), "samples_per_s": len(samples) / sum(seconds), "metrics": scores}
     print(f"Accuracy={scores['token_accuracy'] * 100: .2f}% (O everywhere: {scores['all_o_accuracy'] * 100:.2f}%), "
           f"entity F1={scores['f1'] * 100: .2f}%")
     print(f"Pure model inference performance= {1000 * np.mean(seconds)} ms\nPerformance= {result['samples_per_s']} it/s")
@@ -53,6 +52,7 @@ def main() -> None:
 def options() -> argparse.Namespace:
     parser = command.parser(__doc__)
     parser.add_argument("--ts_model_path", type=Path, default="./bert_large_ner.pt")
+    parser.add_argument("--inputs", type=Path, help="preprocess.py's folder, instead of the tokenizer and the text")
     parser.add_argument("--model_config_path", type=Path, default="./bert-large-NER", help="the folder of the tokenizer's files")
     parser.add_argument("--test_file_path", type=Path, default="./conll2003/test.txt")
     parser.add_argument("--recipe", choices=recipes.METRIC, default="npukit", help="word pieces, or whole words as the original has it")
@@ -73,24 +73,33 @@ def options() -> argparse.Namespace:
 
 def lengths(text: str) -> list[int]:
     """Read --seq_len."""
-    found = gears.parse(text, np.array([0]), 1)
-    if text == "auto" or found[-1] > wordpiece.LONGEST:
+    found = gears.parse(text)
+    if found is None or found[-1] > wordpiece.LONGEST:
         raise UserError(f"--seq_len is {text!r}; expected lengths up to {wordpiece.LONGEST}")
     return found
 
 
-def run(backend, net, samples: recipes.Samples, args: argparse.Namespace) -> tuple[np.ndarray, list[float]]:
+def read(args: argparse.Namespace) -> tuple[store.Samples, np.ndarray]:
+    """Return the samples and the words in them, int64 [W, 4] (recipes.Samples): as preprocess.py left them, or made anew."""
+    if args.inputs:
+        return store.read(args.inputs)[1], recipes.read_words(args.inputs / "words.npy")
+    tokenizer = wordpiece.load(args.model_config_path, "--model_config_path")
+    sentences = conll2003.read(args.test_file_path)
+    encoded = recipes.encode(args.test_file_path, sentences, tokenizer, args.recipe, args.seq_len[-1])
+    return store.join(recipes.INPUTS, encoded.inputs()), encoded.words
+
+
+def run(backend, net, samples: store.Samples, args: argparse.Namespace) -> tuple[np.ndarray, list[float]]:
     """Return (logits float32 [samples, L, 9], the seconds of each batch without its copies), shortest samples first.
 
     A batch runs at the smallest length that holds it. The first at each length runs twice more beforehand, untimed: TorchScript
     profiles a first call and compiles at the second.
     """
     names, warm, seconds = SWAPPED if args.recipe == "original" else recipes.INPUTS, set(), []
-    arrays, sizes = ragged.packed(samples.inputs())
 
     def batch(feeds: dict[str, np.ndarray]) -> np.ndarray:
-        length = args.seq_len[gears.gear_of([feeds["input_ids"].shape[1]], args.seq_len)[0]]
-        tensors = [backend.to_device(torch.from_numpy(bert.filled(feeds[name], length))) for name in names]
+        length = feeds["input_ids"].shape[1]
+        tensors = [backend.to_device(torch.from_numpy(feeds[name])) for name in names]
         for _ in range(0 if length in warm else 2):
             backend.call(net, tensors)
         warm.add(length)
@@ -100,7 +109,7 @@ def run(backend, net, samples: recipes.Samples, args: argparse.Namespace) -> tup
         return logits.cpu().numpy()
 
     with torch.inference_mode():
-        return bert.run_batches(batch, arrays, sizes, args.batch_size), seconds
+        return bert.run_batches(batch, samples, args.batch_size, args.seq_len), seconds
 
 
 if __name__ == "__main__":

@@ -76,20 +76,21 @@ def test_another_text_is_not_called_the_released_corpus(fixed, tmp_path, monkeyp
     assert "test.txt is not the released CoNLL-2003" in capsys.readouterr().out
 
 
-def test_one_length(fixed):
-    made = encoded()
-    assert len(made.rows) == SAMPLES and np.array_equal(np.load(fixed / "bert_bin" / "words.npy"), made.words)
-    for number, ids in enumerate(made.rows):
-        found, mask, types = (np.load(fixed / "bert_bin" / name / f"data_{number:08d}.npy") for name in recipes.INPUTS)
+@pytest.mark.parametrize("form, longest", [("fixed", 512), ("geared", 64)])
+def test_the_samples_stand_flat_behind_one_another(request, form, longest):
+    folder, made = request.getfixturevalue(form) / "bert_bin", encoded(longest)
+    lengths, *arrays = (np.load(folder / f"{name}.npy") for name in ("lengths", *recipes.INPUTS))
+    assert lengths.tolist() == list(map(len, made.rows)) and np.array_equal(np.load(folder / "words.npy"), made.words)
+    assert (len(made.rows) == SAMPLES) == (form == "fixed") and (max(lengths) == 64) == (form == "geared")
+    assert arrays[0].tolist() == [number for row in made.rows for number in row] and arrays[1].all() and not arrays[2].any()
+
+
+def test_the_files_are_the_originals(fixed, tmp_path):
+    ran(tmp_path, f"python3 -m npukit files --inputs {fixed}/bert_bin --output .")
+    for number, ids in enumerate(encoded().rows):
+        found, mask, types = (np.load(tmp_path / name / f"data_{number:08d}.npy") for name in recipes.INPUTS)
         assert found.dtype == np.int64 and found.tolist() == ids + [0] * (512 - len(ids))
         assert mask.tolist() == [1] * len(ids) + [0] * (512 - len(ids)) and types.tolist() == [0] * 512
-
-
-def test_several_lengths(geared):
-    made = encoded(64)
-    lengths, *arrays = (np.load(geared / "bert_bin" / f"{name}.npy") for name in ("lengths", *recipes.INPUTS))
-    assert lengths.tolist() == list(map(len, made.rows)) and max(lengths) == 64
-    assert arrays[0].tolist() == [number for row in made.rows for number in row] and arrays[1].all() and not arrays[2].any()
 
 
 @pytest.mark.parametrize("recipe, samples", [("npukit", SAMPLES), ("original", 23)])
@@ -155,8 +156,8 @@ INFER = """
 python3 $here/modify_onnx.py model.onnx bs{bs}/model.onnx --batch_size {bs} --inputs bert_bin
 bash $here/atc.sh bs{bs}/model.onnx bs{bs}/{soc} {bs} {soc} bert_bin/seq_lens.txt
 rm -rf batches
-bash $here/infer.sh bs{bs}/{soc}.om bert_bin/input_ids,bert_bin/attention_mask,bert_bin/token_type_ids out_{soc}_bs{bs} {bs} 0
-python3 $here/postprocess.py --result_dir out_{soc}_bs{bs} --anno_file bert_bin/words.npy --order batches/order.npy
+bash $here/../../common/infer.sh bs{bs}/{soc}.om bert_bin out_{soc}_bs{bs} {bs} 0
+python3 $here/postprocess.py --result_dir out_{soc}_bs{bs} --anno_file bert_bin/words.npy
 """
 
 

@@ -18,7 +18,7 @@ import conll2003
 import recipes
 import torch_backends
 import trace_archive
-from npukit.corpus import ragged, wordpiece
+from npukit.corpus import store, wordpiece
 from npukit.errors import JobFailed, UserError
 from npukit.nets import bert
 
@@ -180,7 +180,8 @@ def test_a_trace_that_is_not_the_network_is_caught(model, tmp_path, monkeypatch)
 def scores(net):
     """(scores float32 [N, heads, L, L] of the first layer, mask [N, L]) of the tiny corpus' first sentences."""
     made = recipes.encode(TINY, conll2003.read(TINY / "test.txt")[:8], wordpiece.load(TINY), "npukit", 512)
-    arrays, _ = ragged.packed(made.inputs())
+    samples = store.join(recipes.INPUTS, made.inputs())
+    arrays = samples.padded(np.arange(8), samples.lengths.max())
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     with torch.inference_mode():
         hidden = net.bert.embeddings(input_ids=tensors["input_ids"], token_type_ids=tensors["token_type_ids"])
@@ -249,11 +250,10 @@ def run_flags(model, *more):
 def reference(net, recipe, swapped, length):
     """Return eager PyTorch's logits on the corpus, one sample at a time, filled up to a length."""
     made = recipes.encode(TINY, conll2003.read(TINY / "test.txt"), wordpiece.load(TINY), recipe, 512)
-    arrays, lengths = ragged.packed(made.inputs())
-    outputs = []
+    samples, outputs = store.join(recipes.INPUTS, made.inputs()), []
     with torch.inference_mode():
-        for row in range(len(lengths)):
-            ids, mask, types = (torch.from_numpy(bert.filled(arrays[name][row:row + 1], length)) for name in recipes.INPUTS)
+        for row in range(len(samples)):
+            ids, mask, types = map(torch.from_numpy, samples.padded(np.array([row]), length).values())
             mask, types = (types, mask) if swapped else (mask, types)
             outputs.append(net(input_ids=ids, attention_mask=mask, token_type_ids=types).logits[0].numpy())
     return made, np.stack(outputs)
@@ -271,6 +271,16 @@ def test_the_cpu_answers_as_pytorch(net, model, traces, tmp_path, capsys, batch,
     printed = capsys.readouterr().out
     assert re.search(r"^backend: TorchScript on the CPU.*\nAccuracy= *[\d.]+% \(O everywhere: 64\.57%\), entity F1= *[\d.]+%\n"
                      r"Pure model inference performance= [\d.]+ ms\nPerformance= [\d.]+ it/s$", printed.strip())
+
+
+def test_what_preprocess_left_is_answered_as_the_text_is(model, traces, tmp_path):
+    text = ["--input_file", TINY / "test.txt", "--model_name_from_hub", TINY]
+    call(scripts.load(HERE / "preprocess.py"), *text, "--save_path", tmp_path / "inputs")
+    flags = ["--backend", "cpu", "--batch_size", 8, "--seq_len", "16,64,512"]
+    call(run_torch_aie, *run_flags(model, *flags, "--save_path", tmp_path / "text"))
+    call(run_torch_aie, "--ts_model_path", model / "bert_large_ner.pt", *flags, "--inputs", tmp_path / "inputs",
+         "--save_path", tmp_path / "stored")
+    assert np.array_equal(*(np.load(tmp_path / name / "logits.npy") for name in ("text", "stored")))
 
 
 def test_the_originals_call_swaps_mask_and_types_and_nothing_else_does(net, model, traces, tmp_path):

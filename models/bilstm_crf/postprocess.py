@@ -3,7 +3,8 @@
 
 README, "Verify the inference", step 2. The "acc" that the original prints is precision.
 
-Reads   --infer_results  data_00000000_0.npy ..., float32 [max_seq_len, 33], from ais_bench
+Reads   --infer_results  batch_00000_0.npy ..., float32 [batch, max_seq_len, 33], from infer.sh; or, by hand,
+                         data_00000000_0.npy ..., float32 [1, max_seq_len, 33], from ais_bench
         --annotations    label.txt, from preprocess.py
         --transitions    transitions.npy, from pth2onnx.py
         with --report: the folders of the stages before, found from --run
@@ -19,7 +20,8 @@ import crf_decode
 from cluener import TAGS, entities
 from crf_decode import predict, read_labels, score, true_tags
 from npukit import command
-from npukit.corpus.samples import load, read_outputs
+from npukit.corpus.batches import read_outputs
+from npukit.corpus.store import load
 from npukit.errors import UserError
 from npukit.judge import report
 

@@ -13,6 +13,7 @@ Writes  --output              the graph: ids, mask int64 [bs, max_seq_len] -> fe
 Source  ModelZoo-PyTorch b073b44, ACL_PyTorch/built-in/nlp/BiLSTM_CRF_PyTorch/bilstm_pth2onnx.py
 """
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from safetensors.torch import load_file, save_file
 import crf_decode
 from bilstm_crf import BiLstmCrf, ExportForm
 from npukit import command
-from npukit.corpus.samples import read_inputs
+from npukit.corpus import store
 from npukit.errors import UserError
 from npukit.files import looked_at
 from npukit.judge import ledger
@@ -92,9 +93,9 @@ def load(path: Path) -> BiLstmCrf:
 def random_net(args) -> BiLstmCrf:
     """Return the full-size network with seeded weights, its head spread over the classes of the samples."""
     torch.manual_seed(args.seed)
-    manifest, inputs = read_inputs(args.inputs)
+    manifest, samples = store.read(args.inputs)
     net = BiLstmCrf(manifest["corpus"]["vocabulary"]).eval()
-    logits = reference(net, inputs)[inputs["mask"] == 1]
+    logits = store.unpad(reference(net, samples, manifest["plan"]["lengths"][0]), samples.lengths)
     weight, bias = random_weights.spread(logits, net.classifier.weight.numpy(force=True), net.classifier.bias.numpy(force=True))
     net.classifier.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
     save_file(net.state_dict(), args.output.with_name("weights.safetensors"))
@@ -114,25 +115,29 @@ def export(net: BiLstmCrf, max_seq_len: int, path: Path) -> None:
 
 def prove(net: BiLstmCrf, folder: Path, max_seq_len: int, path: Path) -> None:
     """Compare the graph with PyTorch on all samples; write reference.npy and ledger.json; fail if the export lost anything."""
-    manifest, inputs = read_inputs(folder)
+    manifest, samples = store.read(folder)
     if (characters := manifest["corpus"]["vocabulary"]) != (rows := net.embedding.num_embeddings):
         raise UserError(f"the inputs were made with a vocabulary of {characters}, the weights have {rows} characters; "
                         "preprocess with the vocabulary that belongs to the weights")
-    if (length := inputs["ids"].shape[1]) != max_seq_len:
-        raise UserError(f"the inputs in {folder} are {length} long, the graph takes {max_seq_len}; "
+    if (lengths := manifest["plan"]["lengths"]) != [max_seq_len]:
+        raise UserError(f"the inputs in {folder} are {lengths[-1]} long, the graph takes {max_seq_len}; "
                         "give preprocess and pth2onnx the same --max_seq_len")
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    exported = np.concatenate([session.run(None, {k: v[i:i + BATCH] for k, v in inputs.items()})[0]
-                               for i in range(0, len(inputs["ids"]), BATCH)])
-    task = crf_decode.task(crf_decode.read_labels(folder / "label.txt"), inputs["mask"].sum(1), net.crf.transitions.numpy(force=True))
-    ledger.begin(path.parent, task, reference(net, inputs), exported)
+    exported = np.concatenate([session.run(None, feeds)[0] for feeds in batches(samples, max_seq_len)])
+    task = crf_decode.task(crf_decode.read_labels(folder / "label.txt"), samples.lengths, net.crf.transitions.numpy(force=True))
+    ledger.begin(path.parent, task, reference(net, samples, max_seq_len), exported)
 
 
-def reference(net: BiLstmCrf, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """Return PyTorch's features, float32 [samples, L, T]."""
-    ids, mask = torch.from_numpy(inputs["ids"]), torch.from_numpy(inputs["mask"])
+def reference(net: BiLstmCrf, samples: store.Samples, length: int) -> np.ndarray:
+    """Return PyTorch's features, float32 [samples, length, T]."""
     with torch.inference_mode():
-        return torch.cat([net(ids[i:i + BATCH], mask[i:i + BATCH]) for i in range(0, len(ids), BATCH)]).numpy()
+        return torch.cat([net(*(torch.from_numpy(feed) for feed in feeds.values())) for feeds in batches(samples, length)]).numpy()
+
+
+def batches(samples: store.Samples, length: int) -> Iterator[dict[str, np.ndarray]]:
+    """Yield ids and mask, int64 [N, length], of all samples in their order."""
+    for begin in range(0, len(samples), BATCH):
+        yield samples.padded(np.arange(begin, min(begin + BATCH, len(samples))), length)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from safetensors.numpy import load_file
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from cluener import TAGS
+from npukit.corpus.batches import read_flat_outputs
+from npukit.corpus.store import unpad
 from npukit.errors import UserError
 
 SCRIPTS = scripts.Scripts(HERE, "pth2onnx")
@@ -41,28 +43,30 @@ def prepared(tmp_path_factory):
 
 INFER = """
 bash $here/atc.sh bilstm_dybs.onnx bilstm_{soc}_bs{bs} {bs} {soc}
-bash $here/infer.sh bilstm_{soc}_bs{bs}.om prep_data/inputs/input_ids,prep_data/inputs/input_mask results_{soc}_bs{bs} {bs} 0
+rm -rf batches
+bash $here/../../common/infer.sh bilstm_{soc}_bs{bs}.om prep_data results_{soc}_bs{bs} {bs} 0
 """
 SCORE = "python $here/postprocess.py --infer_results results_{soc}_bs{bs} --annotations prep_data/label.txt"
 
 
 @pytest.fixture(scope="module")
 def printed(prepared):
-    """What postprocess prints for each (soc, batch size)."""
-    answers = {}
+    """What postprocess prints for each (soc, batch size); the features of each stay in features_<soc>_bs<N>.npy."""
+    answers, lengths = {}, np.load(prepared / "prep_data" / "lengths.npy")
     for soc, bs in [("cpu", 1), ("cpu", 8), ("Ascend310P3", 8)]:
         ran(prepared, INFER.format(soc=soc, bs=bs))
         answers[soc, bs] = ran(prepared, SCORE.format(soc=soc, bs=bs))
+        np.save(prepared / f"features_{soc}_bs{bs}.npy", read_flat_outputs(prepared / f"results_{soc}_bs{bs}", lengths))
     return answers
 
 
 def features(folder, soc, bs):
     """Return the features of all characters, [characters, 33]; those of the padding mean nothing."""
-    mask = [np.load(path) == 1 for path in sorted((folder / "prep_data" / "inputs" / "input_mask").iterdir())]
-    return np.concatenate([np.load(folder / f"results_{soc}_bs{bs}" / f"data_{n:08d}_0.npy")[0][m] for n, m in enumerate(mask)])
+    return np.load(folder / f"features_{soc}_bs{bs}.npy")
 
 
 def test_the_files_are_the_originals(prepared):
+    ran(prepared, "python3 -m npukit files --inputs prep_data --output prep_data/inputs")
     for name in ("input_ids", "input_mask"):
         files = sorted((prepared / "prep_data" / "inputs" / name).iterdir())
         assert [path.name for path in files] == [f"data_{n:08d}.npy" for n in range(24)]
@@ -271,8 +275,7 @@ def test_random_weights_answer_with_many_classes(prepared):
     weights, folder = load_file(prepared / "random" / "weights.safetensors"), prepared / "random"
     assert weights["classifier.weight"].shape == (33, 768) and weights["embedding.weight"].shape[1] == 128
     reference = np.load(folder / "reference.npy")
-    mask = np.stack([np.load(path) for path in sorted((prepared / "prep_data" / "inputs" / "input_mask").iterdir())])
-    logits = reference[mask == 1]
+    logits = unpad(reference, np.load(prepared / "prep_data" / "lengths.npy"))
     assert np.bincount(logits.argmax(1)).max() <= 0.7 * len(logits) and logits.std(0).min() >= 1
     assert json.loads((folder / "weights.json").read_text())["kind"] == "random"
     torch_row, onnx_row = json.loads((folder / "ledger.json").read_text())

@@ -13,7 +13,7 @@ import numpy as np
 
 import vectors
 from npukit import command
-from npukit.corpus.samples import load
+from npukit.corpus.store import load
 from npukit.judge import compare
 
 SIZES = "16,32,64,128"  # of allennlp's batches; smaller ones are slower by far

@@ -5,8 +5,8 @@ README, "Inference", step 4.3. Every word counts by itself; what lies behind a s
 
 Reads   --onnx_model   pth2onnx.py's graph; reference.npy beside it, where there is one: PyTorch's vectors
         --onnx_input   preprocess.py's --bin_path
-        --om_out       data_00000000_0.npy ..., float32 [1, word_len, 1024], from ais_bench; or batch_00000_0.npy ..., float32
-                       [batch, gear, 1024], with the order.npy of infer.sh
+        --om_out       batch_00000_0.npy ..., float32 [batch, gear, 1024], from infer.sh; or, by hand,
+                       data_00000000_0.npy ..., float32 [1, word_len, 1024], from ais_bench
         with --report: the folders of the stages before, found from --run
 Writes  with --report: report.json, and predictions.jsonl beside it: the words of each sentence, their smallest cosine
 Source  ModelZoo-PyTorch 2edbfb6, ACL_PyTorch/contrib/nlp/ELMo/elmo_postprocess.py
@@ -18,7 +18,7 @@ import numpy as np
 
 import vectors
 from npukit import command
-from npukit.corpus import ragged, samples
+from npukit.corpus import batches, store
 from npukit.errors import JobFailed, UserError
 from npukit.judge import fidelity, report
 
@@ -26,10 +26,10 @@ from npukit.judge import fidelity, report
 def main() -> None:
     args = options()
     sentences = vectors.read(args.onnx_input)
-    ours = read_vectors(args, sentences)
+    ours = batches.read_flat_outputs(args.om_out, sentences.lengths)
     references = {"ONNX": sentences.vectors(vectors.Graphs(args.onnx_model, sentences.seq_lens))}
     if (path := args.onnx_model.with_name("reference.npy")).exists():
-        references["PyTorch"] = samples.load(path)
+        references["PyTorch"] = store.load(path)
     worst = 1.0
     for name, reference in references.items():
         if ours.shape != reference.shape:
@@ -53,15 +53,6 @@ def options() -> argparse.Namespace:
     parser.add_argument("--om_out", type=Path, required=True)
     report.add_options(parser, __file__)
     return parser.parse_args()
-
-
-def read_vectors(args: argparse.Namespace, sentences: vectors.Sentences) -> np.ndarray:
-    """Return the offline model's vectors, float32 [words, W], whichever way they were run."""
-    if sentences.apart:
-        padded = samples.read_outputs(args.om_out, len(sentences.lengths))
-        return padded[np.arange(padded.shape[1]) < sentences.lengths[:, None]]
-    order = args.om_out.parent / "batches" / "order.npy"
-    return ragged.read_flat_outputs(args.om_out, samples.load(order), sentences.lengths)
 
 
 def worst_words(sentences: vectors.Sentences, ours: np.ndarray, reference: np.ndarray) -> list[dict]:

@@ -18,6 +18,7 @@ import characters
 import lm1b
 import vectors
 from npukit import files
+from npukit.corpus import batches
 from npukit.errors import BadSample, JobFailed, UserError
 
 SCRIPTS = scripts.Scripts(HERE, "preprocess", "pth2onnx", "postprocess", "onnx_infer", "peer")
@@ -34,7 +35,7 @@ def finished(folder, word_len, size):
     """Fill the folder with inputs, graphs, oms and outputs for these lengths and batch size."""
     call(folder, PREPROCESS + f"--word_len {word_len}")
     call(folder, EXPORT)
-    ran(folder, f"bash $here/atc.sh elmo.onnx model {size} cpu seq_lens.txt; bash $here/infer.sh $PWD/model.om $PWD/input outputs {size} 0")
+    ran(folder, f"bash $here/atc.sh elmo.onnx model {size} cpu seq_lens.txt; bash $here/infer.sh $PWD/model.om $PWD outputs {size} 0")
     return folder
 
 
@@ -57,10 +58,7 @@ def copy(fixed, tmp_path):
 def answers(folder):
     """Return {sentence: its vectors} as the offline model gave them."""
     sentences = vectors.read(folder / "input")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["postprocess.py", *COMPARE.split()[1:]])
-        patch.chdir(folder)
-        ours = SCRIPTS["postprocess"].read_vectors(SCRIPTS["postprocess"].options(), sentences)
+    ours = batches.read_flat_outputs(folder / "outputs", sentences.lengths)
     cut = np.cumsum(sentences.lengths)[:-1]
     return dict(zip((folder / "data.txt").read_text().splitlines(), np.split(ours, cut), strict=True))
 
@@ -81,14 +79,21 @@ def test_the_comparison_prints_both_cosines(kind, request, capsys):
     assert all("mean 1.000000, minimum 1.000000" in line for line in printed)
 
 
-def test_inputs_are_the_originals(fixed):
-    """int32 [1, word_len, 50] a sentence, those of at most 8 words, in the order of the shards."""
+def by_hand(folder, place):
+    """Write the inputs as the original has them, a file a sentence; return the files."""
+    ran(place, f"python3 -m npukit files --inputs {folder} --output .")
+    return sorted((place / "input").iterdir())
+
+
+def test_inputs_are_the_originals(fixed, tmp_path):
+    """int32 [word_len, 50] a sentence, those of at most 8 words, in the order of the shards."""
+    files_ = by_hand(fixed, tmp_path)
     lines = [line.split() for n in (0, 1) for line in (TINY / lm1b.SHARD.format(n)).read_text(encoding="utf-8").splitlines()]
     kept = [words for words in lines if len(words) <= 8]
     assert (fixed / "data.txt").read_text() == "".join(f"{' '.join(words)}\n" for words in kept)
-    for number, words in enumerate(kept):
-        array = np.load(fixed / "input" / f"data_{number:08d}.npy")
-        assert array.dtype == np.int32 and np.array_equal(array, characters.batch_to_ids([words], 8))
+    assert [path.name for path in files_] == [f"data_{number:08d}.npy" for number in range(len(kept))]
+    for words, array in zip(kept, map(np.load, files_)):
+        assert array.dtype == np.int32 and np.array_equal(array, characters.batch_to_ids([words], 8)[0])
     corpus = files.read_json(fixed / "manifest.json")["corpus"]
     assert (corpus["samples"], corpus["longer"], corpus["skipped"]) == (len(kept), len(lines) - len(kept), [])
 
@@ -107,10 +112,11 @@ python3 ais_infer.py --model $out/elmo_sim.om --loop=20
 
 
 def test_the_originals_ais_infer_runs_in_the_models_folder(fixed, tmp_path):
-    shutil.copytree(fixed / "input", tmp_path / "bin_path")
+    by_hand(fixed, tmp_path)
+    (tmp_path / "input").rename(tmp_path / "bin_path")
     ran(tmp_path, f"bash $here/atc.sh {fixed}/elmo.onnx elmo_sim 1 cpu {fixed}/seq_lens.txt; mkdir om_out")
     said = ran(HERE, f"out={tmp_path};{VERBATIM}")
-    assert "throughput" in said and len(list(tmp_path.glob("om_out/*/data_*"))) == len(list((fixed / "input").iterdir()))
+    assert "throughput" in said and len(list(tmp_path.glob("om_out/*/data_*"))) == len(list((tmp_path / "bin_path").iterdir()))
 
 
 @pytest.mark.parametrize("path", ["", "$here", "$here:$PWD/link"])
@@ -164,14 +170,14 @@ def test_a_gear_that_no_sentence_needs_is_exported_as_well(tmp_path):
 def test_inputs_of_a_call_before_are_replaced(tmp_path):
     for word_len in ("8", "auto", "5"):
         call(tmp_path, PREPROCESS + f"--word_len {word_len}")
-    assert not (tmp_path / "input.npy").exists() and vectors.read(tmp_path / "input").seq_lens == [5]
-    assert len(list((tmp_path / "input").iterdir())) == files.read_json(tmp_path / "manifest.json")["samples"]
+    sentences = vectors.read(tmp_path / "input")
+    assert sentences.seq_lens == [5] and len(sentences.lengths) == files.read_json(tmp_path / "manifest.json")["samples"]
 
 
 def test_the_originals_filling_is_taken_for_words(tmp_path, capsys):
     """Also: how far it is from the exact answer is measured and said. The graph here is the network's own, not allennlp's."""
     call(tmp_path, PREPROCESS + "--word_len 8 --recipe original")
-    assert (np.load(tmp_path / "input" / "data_00000003.npy")[0, 5:] == characters.PADDING).all()
+    assert (np.load(by_hand(tmp_path, tmp_path)[3])[5:] == characters.PADDING).all()
     call(tmp_path, EXPORT)
     *_, recipe = files.read_json(tmp_path / "ledger.json")
     assert recipe["stage"] == "recipe" and recipe["fidelity"]["against"] == "exact ELMo"
@@ -189,13 +195,12 @@ def test_onnx_infer_prints_the_originals_line(fixed, capsys):
 
 
 def swap(folder):
-    one, two = (folder / "outputs" / f"data_{n:08d}_0.npy" for n in (0, 1))
-    array, other = np.load(one), np.load(two)
-    np.save(one, other), np.save(two, array)
+    path = folder / "outputs" / "batch_00000_0.npy"
+    np.save(path, np.load(path)[[1, 0, 2, 3]])
 
 
 def shift(folder):
-    path = folder / "outputs" / "data_00000000_0.npy"
+    path = folder / "outputs" / "batch_00000_0.npy"
     np.save(path, np.roll(np.load(path), 1, axis=1))
 
 
@@ -208,19 +213,17 @@ def test_vectors_in_other_places_miss_the_bar(copy, fault):
 
 def rewritten(change):
     def damage(folder):
-        path = folder / "input" / "data_00000000.npy"
-        array = np.load(path)
-        array[0, 0, 1] = change
-        np.save(path, array)
+        array = np.load(folder / "input.npy")
+        array[0, 1] = change
+        np.save(folder / "input.npy", array)
     return damage
 
 
 def other_length(folder):
     call(folder, PREPROCESS + "--word_len 7")
-    (folder / "outputs").rename(folder / "outputs8")
-    (folder / "outputs").mkdir()
-    for number in range(len(vectors.read(folder / "input").lengths)):
-        np.save(folder / "outputs" / f"data_{number:08d}_0.npy", np.zeros((1, 7, 32), np.float32))
+    ran(folder, "rm -r outputs batches; mkdir outputs; python3 -m npukit batch --inputs . --batch_size 4 --output batches --by_gear")
+    for number in range(len(np.load(folder / "batches" / "order.npy"))):
+        np.save(folder / "outputs" / f"batch_{number:05d}_0.npy", np.zeros((4, 7, 32), np.float32))
 
 
 @pytest.mark.parametrize("damage, said", [
@@ -228,7 +231,7 @@ def other_length(folder):
     (other_length, r"elmo.onnx takes \['N', 8, 50\], the inputs are"),
     (lambda folder: (folder / "elmo.onnx").unlink(), "elmo.onnx is not there"),
     (lambda folder: (folder / "elmo.onnx").write_bytes(b"no"), "is no graph that ONNX Runtime takes"),
-    (lambda folder: (folder / "outputs" / "data_00000002_0.npy").unlink(), "1 missing"),
+    (lambda folder: (folder / "outputs" / "batch_00002_0.npy").unlink(), "1 missing"),
     (lambda folder: np.save(folder / "reference.npy", np.zeros((3, 32), np.float32)), r"PyTorch's are \[3, 32\]")])
 def test_what_does_not_fit_is_answered_in_a_sentence(copy, damage, said):
     damage(copy)

@@ -7,8 +7,7 @@ import numpy as np
 import onnxruntime
 
 import characters
-from npukit import files
-from npukit.corpus import ragged, samples
+from npukit.corpus import batches, store
 from npukit.corpus.gears import gear_of
 from npukit.errors import UserError
 from npukit.judge import fidelity, ledger
@@ -21,42 +20,49 @@ Network = Callable[[int, np.ndarray], np.ndarray]  # (gear, int32 [N, gear, 50])
 class Sentences:
     """What preprocess.py wrote.
 
-    ids       int32 [words, 50], all sentences behind one another
-    lengths   int64 [sentences], words
-    seq_lens  the gears; one where the samples are a file each
-    filling   the id behind a sentence: 0, or what the original's recipe pads with
-    apart     whether the samples are a file each
+    samples   of one input, int32 [words, 50]; it is padded with 0, or with what the original's recipe pads with
+    seq_lens  the gears
     """
 
-    ids: np.ndarray
-    lengths: np.ndarray
+    samples: store.Samples
     seq_lens: list[int]
-    filling: int
-    apart: bool
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Every word's characters, int32 [words, 50]."""
+        return next(iter(self.samples.flat.values()))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The words in each sentence, int64 [sentences]."""
+        return self.samples.lengths
+
+    @property
+    def filling(self) -> int:
+        """The id after a sentence."""
+        return next(iter(self.samples.pads.values()), 0)
 
     def exact(self) -> "Sentences":
-        """Return the same sentences with nothing behind them that the network takes for words."""
-        return Sentences(self.ids, self.lengths, self.seq_lens, 0, self.apart)
+        """Return the same sentences with nothing after them that the network takes for words."""
+        return Sentences(store.Samples(self.samples.flat, self.lengths), self.seq_lens)
 
     def batches(self, size: int = BATCH) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield (gear, sentence numbers, int32 [N, gear, 50]), shortest sentences first."""
         gears = gear_of(self.lengths, self.seq_lens)
         for number, gear in enumerate(self.seq_lens):
             inside = np.flatnonzero(gears == number)
-            for rows in ragged.by_length(self.lengths[inside], size):
-                yield gear, inside[rows], ragged.padded(self.ids, self.lengths, inside[rows], gear, self.filling)
+            for rows in batches.by_length(self.lengths[inside], size):
+                yield gear, inside[rows], *self.samples.padded(inside[rows], gear).values()
 
     def some(self, gear: int) -> np.ndarray:
         """Return a batch to try a gear's graph on, int32 [N, gear, 50]: the first sentences, cut where they are longer."""
-        starts = np.cumsum(self.lengths) - self.lengths
-        batch = np.full((min(BATCH, len(starts)), gear, characters.CHARACTERS), self.filling, dtype=np.int32)
-        for line, start, length in zip(batch, starts, np.minimum(self.lengths, gear)):
-            line[:length] = self.ids[start:start + length]
-        return batch
+        first = np.arange(min(BATCH, len(self.lengths)))
+        [batch] = self.samples.padded(first, max(gear, self.lengths[first].max())).values()
+        return batch[:, :gear]
 
     def vectors(self, network: Network, size: int = BATCH) -> np.ndarray:
         """Return every word's vector, float32 [words, W], in the order of the corpus."""
-        starts, found = np.cumsum(self.lengths) - self.lengths, None
+        starts, found = self.samples.starts, None
         for gear, rows, ids in self.batches(size):
             answers = network(gear, ids)
             found = np.zeros((len(self.ids), answers.shape[2]), np.float32) if found is None else found
@@ -82,21 +88,15 @@ def read(bin_path: Path) -> Sentences:
     raises  UserError where there are none, or an id is out of 0..261, or a word begins with id 0
     """
     folder = bin_path.parent
-    manifest = files.read_json(folder / "manifest.json")
-    if apart := "gears" not in manifest:
-        padded = samples.read_inputs(folder)[1][bin_path.name][:, 0]
-        lengths = samples.load(folder / "lengths.npy")
-        ids = padded[np.arange(padded.shape[1]) < lengths[:, None]]
-    else:
-        _, arrays, lengths = ragged.read_flat(folder)
-        ids = arrays[bin_path.name]
-    seq_lens = ragged.read_seq_lens(folder)
-    if ids.dtype != np.int32 or ids.shape[1:] != (characters.CHARACTERS,) or len(ids) != lengths.sum():
+    manifest, samples = store.read(folder)
+    sentences = Sentences(samples, manifest["plan"]["lengths"])
+    ids, lengths = sentences.ids, sentences.lengths
+    if ids.dtype != np.int32 or ids.shape[1:] != (characters.CHARACTERS,):
         raise UserError(f"{folder} holds {ids.dtype}{list(ids.shape)} for {lengths.sum()} words, expected int32[words, 50]; "
                         "run preprocess again")
     if wrong := ids[(ids < 0) | (ids >= characters.IDS)][:1].tolist():
         raise UserError(f"{folder} holds the id {wrong[0]}, expected 0 to {characters.IDS - 1}; run preprocess again")
-    return Sentences(ids, lengths, seq_lens, manifest["corpus"]["filling"], apart)
+    return sentences
 
 
 def graph_file(graph: Path, gear: int, seq_lens: list[int]) -> Path:
@@ -119,14 +119,9 @@ class Graphs:
             raise UserError(f"{self.graph} takes {feed.shape}, the inputs are {list(ids.shape)}; give preprocess and pth2onnx "
                             "the same --word_len")
         size = feed.shape[0] if isinstance(feed.shape[0], int) else len(ids)
-        whole = [self.session.run(None, {feed.name: filled(ids[begin:begin + size], size)})[0]
-                 for begin in range(0, len(ids), size)]
+        batched = (np.arange(begin, min(begin + size, len(ids))) for begin in range(0, len(ids), size))
+        whole = [self.session.run(None, {feed.name: ids[batches.fill(rows, size)]})[0] for rows in batched]
         return np.concatenate(whole)[:len(ids)]
-
-
-def filled(ids: np.ndarray, size: int) -> np.ndarray:
-    """Return the batch filled up with its last sentence, as the inference tools do for a graph of fixed size."""
-    return np.concatenate([ids, np.repeat(ids[-1:], size - len(ids), axis=0)])
 
 
 def session_of(path: Path) -> onnxruntime.InferenceSession:

@@ -9,7 +9,7 @@ import numpy as np
 
 import squad
 from npukit.judge import ledger
-from windows import Corpus, Window
+from windows import Window, Windows
 
 NOTHING = "empty"  # run_squad.py's answer where no span is possible
 
@@ -30,7 +30,7 @@ class Spans:
     end: np.ndarray
 
 
-def predict(corpus: Corpus, logits: np.ndarray, n_best: int = 20, longest: int = 30) -> dict[str, list[dict]]:
+def predict(corpus: Windows, logits: np.ndarray, n_best: int = 20, longest: int = 30) -> dict[str, list[dict]]:
     """Return each question's n best answers, as nbest_predictions.json holds them: text, probability, start_logit, end_logit.
 
     logits   float [windows, L, 2], start and end; what is not finite is no answer
@@ -68,7 +68,7 @@ def ranked(found: list[Spans]) -> Spans:
     return Spans(*(values[order] for values in vars(joined).values()))
 
 
-def spelled(corpus: Corpus, paragraph: int, spans: Spans, n_best: int) -> list[dict]:
+def spelled(corpus: Windows, paragraph: int, spans: Spans, n_best: int) -> list[dict]:
     """Return the n best different texts of a question's spans with their probabilities, a softmax over these alone."""
     texts = {}
     for n in range(len(spans.first)):
@@ -82,13 +82,13 @@ def spelled(corpus: Corpus, paragraph: int, spans: Spans, n_best: int) -> list[d
             for (text, (start, end)), score in zip(texts.items(), scores)]
 
 
-def text_of(corpus: Corpus, paragraph: int, window: Window, first: int, last: int) -> str:
+def text_of(corpus: Windows, paragraph: int, window: Window, first: int, last: int) -> str:
     """Return a span's text: its words, without what stands around it in the first and the last one."""
     word_of, begin = corpus.word_of[paragraph], window.start - window.first
     words = corpus.words[paragraph][word_of[begin + first]:word_of[begin + last] + 1]
-    pieces = " ".join(corpus.vocabulary.piece[number] for number in window.ids[first:last + 1])
+    pieces = " ".join(corpus.piece[number] for number in window.ids[first:last + 1])
     wanted = pieces.replace(" ##", "").replace("##", "").strip()
-    return cut_out(wanted, " ".join(words), " ".join(filter(None, map(corpus.vocabulary.parts, words))))
+    return cut_out(wanted, " ".join(words), " ".join(filter(None, map(corpus.parts, words))))
 
 
 def cut_out(wanted: str, text: str, parts: str) -> str:
@@ -106,7 +106,7 @@ def cut_out(wanted: str, text: str, parts: str) -> str:
     return text[places[before]:places[before + letters - 1] + 1]
 
 
-def task(corpus: Corpus, n_best: int = 20, longest: int = 30) -> ledger.Task:
+def task(corpus: Windows, n_best: int = 20, longest: int = 30) -> ledger.Task:
     """Return what the answers, float [windows, L, 2] and 0 behind each window's ids, mean.
 
     The decisions are each window's start and its end, among its own places: [2 * windows, L].
@@ -122,7 +122,7 @@ def task(corpus: Corpus, n_best: int = 20, longest: int = 30) -> ledger.Task:
     return ledger.Task(decisions, lambda logits: fractions(corpus, predict(corpus, logits, n_best, longest)))
 
 
-def fractions(corpus: Corpus, best: dict[str, list[dict]]) -> dict[str, float]:
+def fractions(corpus: Windows, best: dict[str, list[dict]]) -> dict[str, float]:
     """Return the official score of the best answers, as fractions."""
     percent = squad.score(corpus.paragraphs, {name: answers[0]["text"] for name, answers in best.items()})
     return {name: value / 100 for name, value in percent.items()}

@@ -1,23 +1,14 @@
 #!/usr/bin/env bash
 # The corpus through the offline model. README, "Inference".
-# usage: infer.sh MODEL.om INPUT_IDS_DIR,SEGMENT_IDS_DIR,INPUT_MASK_DIR OUTPUT_DIR BATCH_SIZE DEVICE [ais_bench|msame]
-# The directories lie beside preprocess.py's manifest.json; the tools pair them with the graph's inputs by position.
+# usage: infer.sh MODEL.om INPUTS_DIR OUTPUT_DIR BATCH_SIZE DEVICE [ais_bench|msame]
+# The folders of the batches are given in the graph's order: both tools pair them with its inputs by position.
 set -euo pipefail
 om=$1 inputs=$2 output=$3 bs=$4 device=$5 tool=${6:-ais_bench}
-folder=$(dirname "${inputs%%,*}")
-batch=(python3 -m npukit batch --inputs "$folder" --directories "$inputs" --batch_size "$bs" --output batches)
-names=input_ids,segment_ids,input_mask
-
-if [[ $tool == ais_bench ]]; then
-    "${batch[@]}"
-    mode=(--batchsize "$bs")
-    if [[ $(<"$folder/seq_lens.txt") == *" "* ]]; then mode=(--auto_set_dymdims_mode 1); fi
-    exec python3 -m ais_bench --model "$om" --input "batches/${names//,/,batches/}" --output . --output_dirname "$output" \
-        --outfmt NPY --device "$device" "${mode[@]}"
-fi
+if [[ $tool == ais_bench ]]; then exec bash "$(dirname "$0")/../../common/infer.sh" "${@:1:5}"; fi
 
 # msame takes one length a call, and puts what it makes into a dated folder.
-"${batch[@]}" --bins
+python3 -m npukit batch --inputs "$inputs" --batch_size "$bs" --output batches --bins
+names=input_ids,segment_ids,input_mask
 mkdir "$output"
 for ids in batches/input_ids batches/*/input_ids; do
     [[ -d $ids ]] || continue

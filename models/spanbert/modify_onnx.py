@@ -8,7 +8,7 @@ Reads   the exported graph; --inputs, preprocess.py's folder; reference.npy besi
 Writes  OUT; with --inputs also simplified.onnx and ledger.json, what both forms score and how close they are to PyTorch
 """
 import answers
-import windows
+import window_files
 from npukit import command, graph
 from npukit.nets import surgery
 
@@ -17,7 +17,7 @@ PASSES = [graph.clamp_mask, graph.additive_mask, graph.big_kernel]
 
 def main() -> None:
     args = surgery.options(__doc__)
-    surgery.modify(args, PASSES, answers.task(windows.load(args.inputs)[0]) if args.inputs else None)
+    surgery.modify(args, PASSES, answers.task(window_files.read(args.inputs)[0]) if args.inputs else None)
 
 
 if __name__ == "__main__":

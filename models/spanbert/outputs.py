@@ -4,14 +4,14 @@ from pathlib import Path
 import numpy as np
 
 from npukit.corpus.gears import gear_of
-from npukit.corpus.samples import load
+from npukit.corpus.store import load
 from npukit.errors import UserError
-from windows import Corpus
+from windows import Windows
 
 NAMES = ("batch_{:05d}_{}.npy", "{}_output_{}.bin", "{}_{}.bin", "{}_{}.npy")  # infer.sh with ais_bench, msame, ais_bench by hand
 
 
-def read(folder: Path, corpus: Corpus, batch_size: int, order: Path | None = None, gears: list[int] | None = None) -> np.ndarray:
+def read(folder: Path, corpus: Windows, batch_size: int, order: Path | None = None, gears: list[int] | None = None) -> np.ndarray:
     """Return float32 [windows, L, 2], start and end logits, 0 behind each window's ids.
 
     folder  of the files, or a folder with one dated folder in it, as the tools make them
@@ -36,14 +36,14 @@ def read(folder: Path, corpus: Corpus, batch_size: int, order: Path | None = Non
     return logits
 
 
-def plain(corpus: Corpus, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def plain(corpus: Windows, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (the window in each row, -1 for filling, int [batches, size]; the length of each batch, int [batches])."""
     count = len(corpus.windows)
     order = np.arange(-(-count // batch_size) * batch_size).reshape(-1, batch_size)
-    return np.where(order < count, order, -1), np.full(len(order), corpus.recipe.max_seq_length)
+    return np.where(order < count, order, -1), np.full(len(order), corpus.max_seq_length)
 
 
-def made(corpus: Corpus, batch_size: int, order: np.ndarray, gears: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def made(corpus: Windows, batch_size: int, order: np.ndarray, gears: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Return the same of the batches that infer.sh made."""
     if order.shape[1] != batch_size or order.max() + 1 != len(corpus.windows):
         raise UserError(f"{order.max() + 1} windows were run in batches of {order.shape[1]}; these are {len(corpus.windows)} windows and "
@@ -61,7 +61,7 @@ def place_of(folder: Path) -> Path:
     return dated[0] if dated else folder
 
 
-def require_all(folder: Path, form: str, order: np.ndarray, corpus: Corpus) -> None:
+def require_all(folder: Path, form: str, order: np.ndarray, corpus: Windows) -> None:
     """Raise UserError where a batch's file is missing, or there is one too many."""
     wanted = {form.format(number, index): number for number in range(len(order)) for index in range(2)}
     there = {path.name for path in folder.iterdir() if path.suffix in (".npy", ".bin")}

@@ -3,7 +3,8 @@
 
 README, "Accuracy". Exact match and F1 are the official script's, to the last digit.
 
-Reads   --dev_file, --model   as preprocess.py; with the same lengths
+Reads   --inputs              preprocess.py's folder; or, as in the original, --dev_file and --model, with the same flags as
+                              preprocess.py: they make the same windows once more
         --bin_dir             what ais_bench or msame made: 0_0.bin, 0_output_0.bin or .npy ..., float32 [batch size, L], start (0)
                               and end (1) logits of whole batches
         with --report: the folders of the stages before, found from --run
@@ -18,16 +19,17 @@ from pathlib import Path
 import answers
 import outputs
 import squad
+import window_files
 import windows
 from npukit import command, files
-from npukit.corpus import ragged
+from npukit.corpus import batches, store
 from npukit.errors import UserError
 from npukit.judge import report
 
 
 def main() -> None:
     args = options()
-    corpus = windows.Corpus(windows.recipe_of(args))
+    corpus = window_files.read(args.inputs)[0] if args.inputs else windows.Corpus(windows.recipe_of(args))
     logits = outputs.read(args.bin_dir, corpus, args.eval_batch_size, *made_by(args.run))
     best = answers.predict(corpus, logits, args.n_best_size, args.max_answer_length)
     predictions = {name: found[0]["text"] for name, found in best.items()}
@@ -40,13 +42,14 @@ def main() -> None:
     print(f"{args.eval_metric} = {result[args.eval_metric]}")
     if args.report:
         report.finish(args, answers.task(corpus), logits, args.eval_metric, {name: value / 100 for name, value in result.items()},
-                      args.output_dir / "predictions.json", ragged.read_seq_lens(args.run.parent / "inputs"))
+                      args.output_dir / "predictions.json", store.read_seq_lens(args.run.parent / "inputs"))
 
 
 def options() -> argparse.Namespace:
     parser = command.parser(__doc__)
     parser.add_argument("--do_eval", action="store_true", help="score the answers")
-    windows.add_options(parser)
+    windows.add_options(parser, required=False)
+    parser.add_argument("--inputs", type=Path, help="preprocess.py's folder, instead of the flags of the windows")
     parser.add_argument("--bin_dir", type=Path, required=True)
     parser.add_argument("--eval_batch_size", type=int, default=1, help="of the outputs")
     parser.add_argument("--eval_metric", choices=("f1", "exact_match"), default="f1", help="the figure that is printed and judged")
@@ -56,6 +59,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--fp16", action="store_true", help="changes nothing: the outputs are float32 whatever the chip calculates in")
     report.add_options(parser, __file__)
     args = parser.parse_args()
+    if not args.inputs and not (args.dev_file and args.model):
+        raise UserError("give --inputs, preprocess.py's folder, or --dev_file and --model")
     if args.version_2_with_negative:
         raise UserError("--version_2_with_negative: only SQuAD 1.1 is scored here; preprocess.py prepares version 2")
     if min(args.eval_batch_size, args.n_best_size, args.max_answer_length) < 1:
@@ -67,7 +72,7 @@ def options() -> argparse.Namespace:
 
 def made_by(run: Path | None) -> tuple:
     """Return the order of the batches that a run's infer stage made, and its gears."""
-    return (run / "infer" / "batches" / "order.npy", ragged.read_seq_lens(run.parent / "inputs")) if run else ()
+    return (batches.order_of(run / "infer" / "outputs"), store.read_seq_lens(run.parent / "inputs")) if run else ()
 
 
 if __name__ == "__main__":

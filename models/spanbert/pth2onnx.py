@@ -18,28 +18,30 @@ import numpy as np
 import torch
 
 import answers
-import windows
+import window_files
 from npukit import command
+from npukit.corpus import store
 from npukit.errors import JobFailed, UserError
 from npukit.nets import bert
+from windows import INPUTS
 
 LEAST_WITHIN = 0.5  # of the logits' standard deviation has to be found within each window
 
 
 def main() -> None:
     args = options()
-    corpus, arrays = windows.load(args.inputs) if args.inputs else (None, None)
+    corpus, manifest, samples = window_files.read(args.inputs) if args.inputs else (None, None, None)
     if corpus:
-        bert.check_vocabulary(args.config_file, corpus.vocabulary.size)
+        bert.check_vocabulary(args.config_file, manifest["corpus"]["vocabulary"])
     net = bert.load("QuestionAnswering", args.checkpoint or args.config_file.parent, labels=2, config_file=args.config_file,
                     seed=args.seed if args.random_weights else None)
     if args.random_weights:
-        spread_head(net, arrays, corpus.lengths)
+        spread_head(net, samples)
         net.save_pretrained(args.onnx_path.parent / "weights")
-    bert.export(Halved(net) if args.fp16 else net, list(windows.DIRECTORIES),
+    bert.export(Halved(net) if args.fp16 else net, list(INPUTS),
                 {name: {0: "N", 1: "L"} for name in ("start_logits", "end_logits")}, args.onnx_path)
     if corpus:
-        bert.prove_export(net, args.onnx_path, arrays, corpus.lengths, answers.task(corpus))
+        bert.prove_export(net, args.onnx_path, samples, answers.task(corpus))
         bert.write_weights(net, args, args.checkpoint, args.onnx_path)
 
 
@@ -68,12 +70,12 @@ class Halved(torch.nn.Module):
         return {name: logits.float() for name, logits in self.net(**inputs).items()}
 
 
-def spread_head(net: torch.nn.Module, arrays: dict[str, np.ndarray], lengths: np.ndarray) -> None:
+def spread_head(net: torch.nn.Module, samples: store.Samples) -> None:
     """Centre and scale the random head's start and end logits over all word pieces, so that its answers mean something.
 
     raises  JobFailed where the pieces of a window hardly differ: no place would be the answer, and no gate could fail
     """
-    made = bert.logits(net, arrays, lengths)
+    made, lengths = bert.logits(net, samples), samples.lengths
     inside = np.arange(made.shape[1]) < lengths[:, None]
     within = np.mean([row[:length].std(0) for row, length in zip(made, lengths)], axis=0) / made[inside].std(0)
     if within.min() < LEAST_WITHIN:

@@ -21,9 +21,9 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 import answers
 import outputs
-import windows
+import window_files
 from npukit import graph
-from npukit.corpus import ragged
+from npukit.corpus import store
 from npukit.errors import JobFailed, UserError
 from npukit.nets import bert
 from windows import Corpus, Recipe
@@ -157,8 +157,9 @@ def test_another_call_replaces_what_the_one_before_left(tmp_path):
     ("pth2onnx --config_file $tiny/config.json --random_weights", "--random_weights needs --inputs"),
     ("pth2onnx --config_file $tiny/config.json", "give either --checkpoint or --random_weights"),
     ("pth2onnx --config_file $tiny/config.json --checkpoint $tiny", "holds neither model.safetensors nor pytorch_model.bin"),
-    ("pth2onnx --config_file $tiny/config.json --checkpoint $tiny --inputs no", "recipe.json is not there"),
+    ("pth2onnx --config_file $tiny/config.json --checkpoint $tiny --inputs no", "manifest.json is not there"),
     ("modify_onnx no.onnx out.onnx", r"no\.onnx"),
+    ("postprocess --bin_dir o --model $tiny", "give --inputs, preprocess.py's folder, or --dev"),
     (POSTPROCESS + "--version_2_with_negative", "only SQuAD 1.1 is scored here"), (POSTPROCESS + "--n_best_size 0", "are 1 or more"),
     (POSTPROCESS + "--report r.json", "--report needs --do_eval and --run"), (POSTPROCESS, "outputs is not there; run the infer stage")])
 def test_a_wrong_call_is_answered_in_a_sentence(tmp_path, line, reason):
@@ -187,7 +188,7 @@ def test_random_weights_answer_with_many_places(fixed):
 
 def test_a_random_network_that_tells_no_piece_from_another_is_refused(copy, monkeypatch):
     alike = np.broadcast_to(np.arange(WINDOWS * 2.0).reshape(-1, 1, 2), (WINDOWS, 512, 2))
-    monkeypatch.setattr(bert, "logits", lambda net, arrays, lengths: alike)
+    monkeypatch.setattr(bert, "logits", lambda net, samples: alike)
     with pytest.raises(JobFailed, match="gives the word pieces of a window about one logit: they deviate by 0% of"):
         call(copy, PTH2ONNX)
 
@@ -227,8 +228,8 @@ def test_spanberts_own_release_is_read(fixed, tmp_path, kind):
     net = released(tmp_path / "squad1", **kind)
     call(tmp_path, f"pth2onnx --config_file squad1/{kind.get('config', 'config.json')} --checkpoint squad1/pytorch_model.bin "
                    f"--inputs {fixed}/inputs")
-    _, arrays = windows.load(fixed / "inputs")
-    assert np.allclose(np.load(tmp_path / "reference.npy"), bert.logits(net, arrays, CORPUS.lengths), atol=1e-6)
+    samples = window_files.read(fixed / "inputs")[-1]
+    assert np.allclose(np.load(tmp_path / "reference.npy"), bert.logits(net, samples), atol=1e-6)
     assert ledger(tmp_path / "ledger.json")["onnx"]["fidelity"]["flips"] == 0
     weights = json.loads((tmp_path / "weights.json").read_text())
     assert (weights["kind"], weights["parameters"]) == ("own", sizes.bert_of("QuestionAnswering", 2, TINY))
@@ -248,8 +249,8 @@ def test_a_half_precision_export(fixed, tmp_path):
     assert {value.type.tensor_type.elem_type for value in model.graph.output} == {onnx.TensorProto.FLOAT}
     large = [value for value in model.graph.initializer if len(value.dims) == 2]
     assert large and {value.data_type for value in large} == {onnx.TensorProto.FLOAT16}
-    _, arrays = windows.load(fixed / "inputs")
-    logits, reference = bert.graph_logits(tmp_path / ONNX, arrays, CORPUS.lengths), np.load(fixed / "reference.npy")
+    samples = window_files.read(fixed / "inputs")[-1]
+    logits, reference = bert.graph_logits(tmp_path / ONNX, samples), np.load(fixed / "reference.npy")
     assert 1e-4 < np.abs(logits - reference).max() < 0.1
 
 
@@ -296,7 +297,7 @@ def test_the_modified_graph(modified, form, bs, shape):
 INFER = """
 bash $here/atc.sh bs{bs}/model.onnx bs{bs}/{soc} {bs} {soc} inputs/seq_lens.txt
 mkdir {place} && cd {place}
-bash $here/infer.sh ../bs{bs}/{soc}.om ../inputs/input_ids,../inputs/segment_ids,../inputs/input_mask outputs {bs} 0 {tool}
+bash $here/infer.sh ../bs{bs}/{soc}.om ../inputs outputs {bs} 0 {tool}
 """
 
 
@@ -310,7 +311,7 @@ def answered(modified):
             folder, place = modified(form, bs), f"{tool}_{soc}_{bs}/infer"
             (folder / place).parent.mkdir()
             ran(folder, INFER.format(soc=soc, bs=bs, tool=tool, place=place).replace("../", "../../"))
-            order, gears = folder / place / "batches" / "order.npy", ragged.read_seq_lens(folder / "inputs")
+            order, gears = folder / place / "batches" / "order.npy", store.read_seq_lens(folder / "inputs")
             made[form, soc, bs, tool] = outputs.read(folder / place / "outputs", CORPUS, bs, order, gears)
             assert json.loads((folder / place / "outputs_summary.json").read_text())["standin"]
         return made[form, soc, bs, tool]
@@ -335,15 +336,18 @@ def test_the_twin_keeps_its_decisions(fixed, answered, form):
 
 
 @pytest.mark.parametrize("tool", ["ais_bench", "msame"])
-def test_swapped_folders_end_the_stage_before_the_tool(fixed, tmp_path, tool):
-    swapped = ",".join(f"{fixed}/inputs/{name}" for name in ("input_ids", "input_mask", "segment_ids"))
-    done = run(tmp_path, f"bash $here/infer.sh no.om {swapped} o 8 0 {tool}")
-    assert done.returncode == 2 and "the graph takes, in this order, input_ids (as input_ids), segment_ids (as" in done.stderr
+def test_folders_stand_in_the_graphs_order(fixed, tmp_path, tool):
+    """Both tools pair them by position; what is called here is echo."""
+    for name in ("msame", "python3"):
+        real = f"[[ $2 == npukit ]] && exec {sys.executable} \"$@\"\n" if name == "python3" else ""
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{real}echo \"$@\" >&2; echo \"$@\" >>{tmp_path}/called\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    run(tmp_path, f"PATH=$PWD:$PATH bash $here/infer.sh no.om {fixed}/inputs o 8 0 {tool}")
+    assert "--input batches/input_ids,batches/segment_ids,batches/input_mask " in (tmp_path / "called").read_text()
 
 
 def test_msame_that_fails_ends_the_stage(fixed, tmp_path):
-    right = ",".join(f"{fixed}/inputs/{name}" for name in FOLDERS)
-    done = run(tmp_path, f"bash $here/infer.sh no.om {right} o 8 0 msame")
+    done = run(tmp_path, f"bash $here/infer.sh no.om {fixed}/inputs o 8 0 msame")
     assert done.returncode == 1 and not (tmp_path / "o_summary.json").exists()
 
 
@@ -419,6 +423,14 @@ def left(fixed, tmp_path):
         for index in range(2):
             batch[..., index].tofile(tmp_path / "outputs" / f"{n}_output_{index}.bin")
     return tmp_path
+
+
+def test_what_preprocess_left_gives_the_answers_that_the_text_gives(fixed, left):
+    call(left, POSTPROCESS + "--eval_batch_size 4")
+    flags = f"--do_eval --bin_dir outputs --eval_batch_size 4 --output_dir stored --inputs {fixed}/inputs"
+    call(left, f"postprocess {flags}")
+    for name in ("predictions.json", "nbest_predictions.json", "result/result_bs4.json"):
+        assert (left / name).read_bytes() == (left / "stored" / name).read_bytes()
 
 
 def test_known_answers_written_as_tool_output_score_100(tmp_path):
@@ -554,6 +566,21 @@ def judged(folder, report):
     call(folder, POSTPROCESS.replace("--bin_dir outputs", f"--bin_dir {folder}/infer/outputs")
          + f"--eval_batch_size 8 --run {folder} --loop 1 --output_dir {folder}/again --report {report}")
     return [gate["name"] for gate in json.loads(report.read_text())["gates"] if not gate["passes"]]
+
+
+@pytest.mark.long
+def test_a_checkout_that_was_moved_goes_on_where_it_was(tmp_path):
+    """No artefact names a place: the earlier stages' folders serve under another root, where the corpus is another's."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(TINY, old / "data" / "tiny" / "spanbert")
+    done = make(old / "out", f"DATA={old}/data", "SEQ_LENS=64,512", "pth2onnx")
+    assert done.returncode == 0, done.stdout + done.stderr
+    old.rename(new)
+    for path in filter(Path.is_file, new.glob("out/cpu/**/*")):  # a record tells what was run, and is not read by a later stage
+        assert path.name in ("record.json", "log.txt") or str(old).encode() not in path.read_bytes(), path
+    done = make(new / "out", f"DATA={new}/data", "SEQ_LENS=64,512", "reports")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r" s  \S+/(\w+)$", done.stdout, re.M) == ["modify_onnx", "atc", "perf", "infer", "postprocess"]
 
 
 @pytest.mark.long

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import squad
+import window_files
 import windows
-from npukit.corpus import ragged
 from npukit.errors import BadSample, UserError
 from windows import Corpus, Recipe, Vocabulary
 
@@ -181,7 +181,7 @@ def compare_windows(corpus):
             window = corpus.windows[at]
             assert window.question == number and corpus.id_of(at) == question.id
             assert [vocabulary.piece[n] for n in window.ids] == pieces
-            assert [rows[name][at] for name in windows.DIRECTORIES] == [window.ids, segments, [1] * len(pieces)]
+            assert [rows[name][at] for name in windows.INPUTS] == [window.ids, segments, [1] * len(pieces)]
             places = range(window.first, window.first + len(window.best))
             assert dict(zip(places, window.best.tolist())) == best
             assert dict(zip(places, corpus.word_of[paragraph][window.start:])) == words
@@ -257,17 +257,29 @@ def test_lengths_that_make_no_window(flags):
 def inputs(tmp_path):
     """What preprocess.py leaves for the tiny corpus."""
     corpus = Corpus(Recipe(TINY / "dev-v1.1.json", TINY))
-    windows.write_recipe(tmp_path, corpus.recipe)
-    ragged.write(tmp_path, corpus.rows(), [512], corpus.description(), windows.DIRECTORIES)
+    window_files.write(tmp_path, corpus, [512], corpus.description())
     return tmp_path
 
 
-def test_inputs_come_back_in_the_graphs_order(inputs):
-    corpus, arrays = windows.load(inputs)
-    assert list(arrays) == ["input_ids", "token_type_ids", "attention_mask"]
-    for n, window in enumerate(corpus.windows):
-        assert arrays["input_ids"][n, :len(window.ids)].tolist() == window.ids
-    assert np.array_equal(arrays["attention_mask"].sum(1), corpus.lengths)
+def test_windows_come_back_as_they_were_cut(inputs):
+    corpus = Corpus(Recipe(TINY / "dev-v1.1.json", TINY))
+    found, manifest, samples = window_files.read(inputs)
+    assert list(samples.flat) == ["input_ids", "token_type_ids", "attention_mask"] and manifest["corpus"] == corpus.description()
+    for name, rows in corpus.rows().items():
+        assert samples.flat[name].tolist() == [number for row in rows for number in row]
+    assert (found.max_seq_length, found.paragraphs, found.words) == (512, corpus.paragraphs, corpus.words)
+    assert [word_of.tolist() for word_of in found.word_of] == corpus.word_of and np.array_equal(found.lengths, corpus.lengths)
+    for ours, theirs in zip(found.windows, corpus.windows, strict=True):
+        assert (ours.question, ours.ids, ours.first, ours.start) == (theirs.question, theirs.ids, theirs.first, theirs.start)
+        assert np.array_equal(ours.best, theirs.best)
+        assert [found.piece[number] for number in ours.ids] == [corpus.piece[number] for number in ours.ids]
+    for word in {word for words in corpus.words for word in words}:
+        assert found.parts(word) == corpus.parts(word)
+
+
+def test_nothing_that_is_left_names_a_place(inputs):
+    for path in inputs.iterdir():
+        assert str(TINY).encode() not in path.read_bytes(), path
 
 
 @pytest.mark.parametrize("one, other", [("segment_ids", "input_mask"), ("input_ids", "input_mask"), ("input_ids", "segment_ids")])
@@ -276,7 +288,7 @@ def test_swapped_files_are_seen(inputs, one, other):
     (inputs / f"{other}.npy").rename(inputs / f"{one}.npy")
     (inputs / "spare.npy").rename(inputs / f"{other}.npy")
     with pytest.raises(UserError, match=r"are not the graph's inputs, .*token_type_ids \(in segment_ids\).*Were two swapped\?"):
-        windows.load(inputs)
+        window_files.read(inputs)
 
 
 def test_another_order_in_the_manifest_is_seen(inputs):
@@ -284,22 +296,15 @@ def test_another_order_in_the_manifest_is_seen(inputs):
     manifest["inputs"] = dict(sorted(manifest["inputs"].items()))
     (inputs / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="Were two swapped"):
-        windows.load(inputs)
+        window_files.read(inputs)
 
 
-@pytest.mark.parametrize("given", [
-    "input_ids,input_mask,segment_ids", "x/segment_ids,x/input_ids,x/input_mask", "input_ids,segment_ids", ""])
-def test_swapped_folders_are_refused_before_the_tool_pairs_them(inputs, given):
-    ragged.require_order(inputs, [f"{inputs}/{name}" for name in windows.DIRECTORIES.values()])
-    with pytest.raises(UserError, match=r"in this order, input_ids \(as input_ids\), segment_ids \(as token_type_ids\), input_mask"):
-        ragged.require_order(inputs, given.split(","))
-
-
-def test_windows_that_the_recipe_no_longer_makes(inputs):
-    recipe = json.loads((inputs / "recipe.json").read_text())
-    (inputs / "recipe.json").write_text(json.dumps({**recipe, "doc_stride": 64}))
-    with pytest.raises(UserError, match=r"holds other windows than .*dev-v1\.1\.json"):
-        windows.load(inputs)
+def test_windows_of_other_inputs_are_seen(inputs, tmp_path):
+    corpus = Corpus(Recipe(TINY / "dev-v1.1.json", TINY, doc_stride=64, max_seq_length=100))
+    window_files.write(tmp_path / "others", corpus, [100], corpus.description())
+    (tmp_path / "others" / "windows.npz").rename(inputs / "windows.npz")
+    with pytest.raises(UserError, match=r"windows\.npz and inputs that do not belong together; run preprocess\.py again"):
+        window_files.read(inputs)
 
 
 def test_what_the_manifest_says_of_the_corpus():

@@ -18,13 +18,13 @@ import numpy as np
 
 import squad
 from npukit import files
-from npukit.corpus import ragged, wordpiece
+from npukit.corpus import store, wordpiece
 from npukit.corpus.wordpiece import LONGEST
 from npukit.errors import BadSample, UserError
 
 WHOLE = {"[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"}  # words that are pieces as they stand
-# The graph's inputs in their order, and the original's folders of them.
-DIRECTORIES = {"input_ids": "input_ids", "token_type_ids": "segment_ids", "attention_mask": "input_mask"}
+# The graph's inputs in their order, and what the original calls their folders.
+INPUTS = {"input_ids": store.Input("input_ids"), "token_type_ids": store.Input("segment_ids"), "attention_mask": store.Input("input_mask")}
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Recipe:
     questions: int | None = None
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add the flags of a Recipe."""
-    parser.add_argument("--dev_file", type=Path, required=True, help="SQuAD's dev-v1.1.json")
-    parser.add_argument("--model", type=Path, required=True, help="a folder with vocab.txt or tokenizer.json")
+    parser.add_argument("--dev_file", type=Path, required=required, help="SQuAD's dev-v1.1.json")
+    parser.add_argument("--model", type=Path, required=required, help="a folder with vocab.txt or tokenizer.json")
     parser.add_argument("--max_seq_length", type=int, default=Recipe.max_seq_length, help="word pieces in a window, at most 512")
     parser.add_argument("--doc_stride", type=int, default=Recipe.doc_stride, help="pieces from one window's start to the next one's")
     parser.add_argument("--max_query_length", type=int, default=Recipe.max_query_length, help="word pieces in a question, at most")
@@ -121,22 +121,42 @@ class Window:
     best: np.ndarray
 
 
-class Corpus:
-    """A SQuAD file and its windows.
+class Windows:
+    """The windows of questions, and what spells an answer that was found in one.
 
-    questions  list of (Question, number of its paragraph)
-    words      of each paragraph; word_of[paragraph][piece] is the piece's word
-    windows    of all questions, in the file's order
+    max_seq_length  word pieces in a window, at most
+    paragraphs      as squad.read has them; questions is the list of (Question, number of its paragraph)
+    words           of each paragraph; word_of[paragraph][piece] is the piece's word
+    windows         of all questions, in the file's order
+    piece           {id: word piece}
     """
+
+    def __init__(self, max_seq_length: int, paragraphs: list[squad.Paragraph]):
+        self.max_seq_length, self.paragraphs = max_seq_length, paragraphs
+        self.words = [squad.words(paragraph.context) for paragraph in paragraphs]
+        self.questions = [(question, number) for number, paragraph in enumerate(paragraphs) for question in paragraph.questions]
+
+    def id_of(self, window: int) -> str:
+        """Return the id of a window's question."""
+        return self.questions[self.windows[window].question][0].id
+
+    @functools.cached_property
+    def lengths(self) -> np.ndarray:
+        """The word pieces in each window, int64 [windows]."""
+        return np.array([len(window.ids) for window in self.windows])
+
+
+class Corpus(Windows):
+    """A SQuAD file, tokenised and cut into windows."""
 
     def __init__(self, recipe: Recipe):
         self.recipe, self.vocabulary = recipe, Vocabulary(recipe.model, recipe.do_lower_case)
-        self.paragraphs = squad.read(recipe.dev_file, recipe.version_2_with_negative)
-        self.total = sum(len(paragraph.questions) for paragraph in self.paragraphs)
+        self.piece, self.parts = self.vocabulary.piece, self.vocabulary.parts
+        paragraphs = squad.read(recipe.dev_file, recipe.version_2_with_negative)
+        self.total = sum(len(paragraph.questions) for paragraph in paragraphs)
         if recipe.questions is not None:
-            self.paragraphs = squad.spread(self.paragraphs, recipe.questions)
-        self.words = [squad.words(paragraph.context) for paragraph in self.paragraphs]
-        self.questions = [(question, number) for number, paragraph in enumerate(self.paragraphs) for question in paragraph.questions]
+            paragraphs = squad.spread(paragraphs, recipe.questions)
+        super().__init__(recipe.max_seq_length, paragraphs)
         queries = [squad.words(question.text) for question, _ in self.questions]
         self.vocabulary.learn(word for words in (*self.words, *queries) for word in words)
         self.word_of = [[number for number, word in enumerate(words) for _ in self.vocabulary.pieces(word)] for words in self.words]
@@ -164,15 +184,6 @@ class Corpus:
         cuts = spans(len(pieces), recipe.max_seq_length - len(head) - 1, recipe.doc_stride)
         return [Window(number, [*head, *pieces[start:stop], sep], len(head), start, best)
                 for (start, stop), best in zip(cuts, max_context(cuts))]
-
-    def id_of(self, window: int) -> str:
-        """Return the id of a window's question."""
-        return self.questions[self.windows[window].question][0].id
-
-    @functools.cached_property
-    def lengths(self) -> np.ndarray:
-        """The word pieces in each window, int64 [windows]."""
-        return np.array([len(window.ids) for window in self.windows])
 
     def rows(self) -> dict[str, list[list[int]]]:
         """Return the graph's inputs, a row of ids for each window."""
@@ -210,37 +221,3 @@ def max_context(cuts: list[tuple[int, int]]) -> list[np.ndarray]:
     score = np.where((place >= start) & (place < stop), np.minimum(place - start, stop - 1 - place) + 0.01 * (stop - start), -1)
     chosen = score.argmax(0)
     return [chosen[start:stop] == number for number, (start, stop) in enumerate(cuts)]
-
-
-def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """Write recipe.json, with which load() makes the windows again."""
-    entries = dataclasses.asdict(recipe)
-    files.write_json(folder / "recipe.json", {name: str(v.resolve()) if isinstance(v, Path) else v for name, v in entries.items()})
-
-
-def load(folder: Path) -> tuple[Corpus, dict[str, np.ndarray]]:
-    """Return what preprocess.py left: the corpus, and the graph's inputs, int64 [windows, longest] each, in graph order.
-
-    raises  UserError where the inputs are not what the recipe makes, or two of them were swapped
-    """
-    recipe = files.read_json(folder / "recipe.json")
-    corpus = Corpus(Recipe(**{**recipe, "dev_file": Path(recipe["dev_file"]), "model": Path(recipe["model"])}))
-    _, arrays, lengths = ragged.read_packed(folder)
-    if not np.array_equal(lengths, corpus.lengths):
-        raise UserError(f"{folder} holds other windows than {recipe['dev_file']} and its vocabulary make now; run preprocess.py again")
-    require_paired(arrays, lengths, folder)
-    return corpus, arrays
-
-
-def require_paired(arrays: dict[str, np.ndarray], lengths: np.ndarray, where: Path) -> None:
-    """Raise UserError where inputs, int64 [windows, L], are not ids, segments and mask, in this order: two may be swapped.
-
-    A mask is 1 up to the window's end; segments are 0, then 1 up to the window's end.
-    """
-    _, segments, mask = arrays.values()
-    place, end, first = np.arange(lengths.max()), lengths[:, None], (lengths - segments.sum(1))[:, None]
-    paired = (list(arrays) == list(DIRECTORIES) and np.array_equal(mask, place < end) and (first > 0).all()
-              and np.array_equal(segments, (place >= first) & (place < end)))
-    if not paired:
-        raise UserError(f"{where}: {', '.join(arrays)} are not the graph's inputs, in this order "
-                        f"{', '.join(f'{name} (in {folder})' for name, folder in DIRECTORIES.items())}. Were two swapped?")

@@ -1,7 +1,7 @@
 """From text to what a graph takes, and back.
 
 wordpiece  a Hugging Face folder's tokenizer
-samples    sample files and their manifest
 gears      which lengths to compile for
-ragged     samples of differing lengths, in gears
+store      a corpus' inputs on disk: flat samples, their lengths, the plan of rows
+batches    whole batches for the inference tools, and outputs put back in the order of the corpus
 """

@@ -7,7 +7,9 @@ On a chip not every length is worth a gear: ATC fuses attention at multiples of 
 gears are chosen among these, see `multiples`.
 """
 import argparse
+import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,28 +22,56 @@ MOST = 100  # gears that ATC takes on 310P
 MEASURED_STEP = 16  # of lengths between the multiples, which a chip's own measurement may let in
 
 
-def add_options(parser: argparse.ArgumentParser, seq_len: str) -> None:
-    """Add the flags with which a preprocess.py is told its lengths; seq_len is the default, the original's recipe."""
-    parser.add_argument("--seq_len", default=seq_len, help="a length, several with commas, or auto")
-    parser.add_argument("--gears", type=int, default=8, help="how many lengths auto may choose")
-    parser.add_argument("--multiple_of", type=int, default=1, help="auto chooses among multiples of this, not among the samples' lengths")
-    parser.add_argument("--gear_cost", type=Path, help='measured cost of a sample by length, {"32": 1.9, "64": 4.1}; tokens if not given')
-    parser.add_argument("--batch_size", type=int, help="write whole batches, of one length each, as said above")
+def add_options(parser: argparse.ArgumentParser, default: str, flag: str = "--seq_len", count: int = 8,
+                longest: float = math.inf) -> None:
+    """Add the flags with which a preprocess.py is told its lengths, and how auto chooses them.
+
+    default  the original's recipe; the flag's value is what parse returns
+    count    of lengths that auto may choose, if not told
+    longest  length that the model takes
+    """
+    parser.add_argument(flag, type=functools.partial(parse, flag=flag, longest=longest), default=default,
+                        help="a length, several with commas, or auto")
+    parser.add_argument("--gears", type=int, default=count, help="how many lengths auto may choose")
+    parser.add_argument("--multiple_of", type=int, default=1,
+                        help="auto chooses among multiples of this, not among the samples' lengths")
+    parser.add_argument("--gear_cost", type=read_costs, default={}, metavar="FILE",
+                        help='measured cost of a sample by length, {"32": 1.9, "64": 4.1}; tokens if not given')
 
 
-def chosen(args: argparse.Namespace, lengths: np.ndarray, longest: int) -> list[int]:
-    """Return the lengths that add_options' flags mean for samples of these lengths, none above the model's longest."""
-    costs = read_costs(args.gear_cost) if args.gear_cost else {}
-    if args.multiple_of < 1:
-        raise UserError(f"--multiple_of is {args.multiple_of}; expected 1 and more")
-    among = multiples(args.multiple_of, max(lengths), longest, costs) if args.multiple_of > 1 else None
-    gears = parse(args.seq_len, lengths, args.gears, costs, among=among)
+def parse(text: str, flag: str = "--seq_len", longest: float = math.inf) -> list[int] | None:
+    """Return the lengths, ascending, that a flag such as --seq_len names with commas in between; None for `auto`."""
+    if text == "auto":
+        return None
+    try:
+        gears = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        raise UserError(f"{flag} is {text!r}; expected auto, or lengths such as 128 or 32,64,128") from None
+    if gears[0] < 1 or len(gears) > MOST:
+        raise UserError(f"{flag} is {text!r}; expected 1 to {MOST} lengths of 1 and more")
     if gears[-1] > longest:
-        raise UserError(f"--seq_len is {args.seq_len!r}, the model takes {longest}")
+        raise UserError(f"{flag} is {text!r}, the model takes {longest}")
     return gears
 
 
-def multiples(step: int, longest_sample: int, longest: int, measured: dict[int, float]) -> list[int]:
+def choose(lengths: np.ndarray, count: int, costs: dict[int, float] | None = None, step: int = 1,
+           longest: float = math.inf) -> list[int]:
+    """Return at most `count` lengths, ascending: the best ones for samples of these lengths, see `best`.
+
+    costs    what a sample costs at some lengths, in any unit; in between along straight lines, beyond in proportion.
+             Tokens if there are none
+    step     only multiples of it are worth a gear, see `multiples`; 1 if any length is
+    longest  length that the model takes
+    """
+    if step < 1:
+        raise UserError(f"--multiple_of is {step}; expected 1 and more")
+    if max(lengths) > longest:
+        raise UserError(f"a sample has {max(lengths)} tokens, the model takes {longest}")
+    among = multiples(step, max(lengths), longest, costs or {}) if step > 1 else None
+    return best(lengths, count, **({"cost": interpolated(costs)} if costs else {}), among=among)
+
+
+def multiples(step: int, longest_sample: int, longest: float, measured: dict[int, float]) -> list[int]:
     """Return the lengths that auto chooses among where only multiples of `step` are worth a gear, ascending.
 
     The last one holds the longest sample: the next multiple, but not above the longest that the model takes. A multiple
@@ -55,10 +85,10 @@ def multiples(step: int, longest_sample: int, longest: int, measured: dict[int, 
     return sorted({*range(step, top, step), top, *(length for length in paying if length < top)})
 
 
-def read_costs(path: Path) -> dict[int, float]:
+def read_costs(path: str | Path) -> dict[int, float]:
     """Return a JSON file's costs by length; see of_costs."""
     try:
-        return of_costs(read_json(path))
+        return of_costs(read_json(Path(path)))
     except (AttributeError, TypeError, ValueError):
         raise UserError(f'{path} is not {{"length": cost, ...}}, nor that for batch sizes') from None
 
@@ -115,24 +145,6 @@ def gear_of(lengths: np.ndarray, gears: list[int]) -> np.ndarray:
         raise UserError(f"sample {int(np.argmax(lengths))} has {max(lengths)} tokens, the longest gear is {gears[-1]}; "
                         "it is never cut: choose longer --seq_len")
     return np.searchsorted(gears, lengths)
-
-
-def parse(text: str, lengths: np.ndarray, count: int, measured: dict[int, float] | None = None, flag: str = "--seq_len",
-          among: Iterable[int] | None = None) -> list[int]:
-    """Read a flag such as --seq_len: `auto` for the best `count` gears of these lengths, or lengths separated by commas.
-
-    measured  what a sample costs at some lengths, in any unit; in between along straight lines, beyond in proportion
-    among     the lengths that auto may choose, see `best`
-    """
-    if text == "auto":
-        return best(lengths, count, **({"cost": interpolated(measured)} if measured else {}), among=among)
-    try:
-        gears = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        raise UserError(f"{flag} is {text!r}; expected auto, or lengths such as 128 or 32,64,128") from None
-    if gears[0] < 1 or len(gears) > MOST:
-        raise UserError(f"{flag} is {text!r}; expected 1 to {MOST} lengths of 1 and more")
-    return gears
 
 
 def interpolated(measured: dict[int, float]) -> Callable[[np.ndarray], np.ndarray]:

@@ -50,7 +50,7 @@ def decisions(outputs: list[np.ndarray], inside: np.ndarray | None) -> tuple[np.
 def run(model: Path | ir.Model, feeds: Feeds) -> list[np.ndarray]:
     """Return the outputs for all samples, each [N, ...], run in batches of the graph's own size.
 
-    The last batch of a graph of fixed size is filled up with its last sample, as the inference tools do.
+    The last batch of a graph of fixed size is filled up with its first sample, as inference does.
     """
     session = session_of(model)
     dim = session.get_inputs()[0].shape[0]
@@ -73,5 +73,6 @@ def batches(feeds: Feeds, fixed: int | None) -> Iterator[Feeds]:
     count, size = len(next(iter(feeds.values()))), fixed or BATCH
     for start in range(0, count, size):
         stop = start + size if fixed else min(start + size, count)
-        rows = np.minimum(np.arange(start, stop), count - 1)
+        rows = np.arange(start, stop)
+        rows[rows >= count] = start
         yield {name: array[rows] for name, array in feeds.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from npukit.columns import columns
-from npukit.corpus import ragged, samples
+from npukit.corpus import batches, store
 from npukit.errors import JobFailed, UserError
 from npukit.files import read_json
 from npukit.judge.report import Run, chip
@@ -75,14 +75,14 @@ def compare(groups: list[list[Run]], rounds: int, at_least: float = 0, equal: bo
 def named(timed: Timed) -> tuple[str, ...]:
     """Return how a run is told from others: model, chip, batch size, lengths, samples."""
     run = timed.run.identity
-    lengths = ragged.read_seq_lens(timed.run.inputs)
+    lengths = store.read_seq_lens(timed.run.inputs)
     shown = str(lengths[0]) if len(lengths) == 1 else f"{len(lengths)}, {lengths[0]} to {lengths[-1]}"
     return run["model"], chip(run), str(run["batch_size"]), shown, str(len(timed.lengths))
 
 
 def infer_again(run: Run) -> Timed:
     """Run the infer stage of a run again, as it was recorded, in a folder of its own."""
-    lengths = lengths_of(run.inputs)
+    lengths = store.read(run.inputs)[1].lengths
     with tempfile.TemporaryDirectory() as folder:
         call(shlex.split(read_json(run.folder / "infer" / "record.json")["command"]), Path(folder))
         summary = read_json(Path(folder, "outputs_summary.json"))
@@ -98,18 +98,11 @@ def call(line: list, folder: Path) -> str:
     return done.stdout
 
 
-def lengths_of(inputs: Path) -> np.ndarray:
-    """Return the samples' lengths, int [samples], of preprocess.py's folder."""
-    if (inputs / "lengths.npy").exists():
-        return samples.load(inputs / "lengths.npy")
-    return next(array.sum(1) for name, array in samples.read_inputs(inputs)[1].items() if name.endswith("mask"))
-
-
 def read_answers(infer: Path, lengths: np.ndarray) -> list[np.ndarray]:
     """Return each output of the graph, [samples, ...], as the infer stage left them in its folder, see Timed."""
-    answers, order = [], infer / "batches" / "order.npy"
+    answers = []
     while any((infer / "outputs").glob(f"*_{len(answers)}.npy")):
-        answers.append(ragged.read_answers(infer / "outputs", len(lengths), order, len(answers)))
+        answers.append(batches.read_outputs(infer / "outputs", len(lengths), len(answers)))
         if answers[-1].ndim > 1:  # the axis of the tokens; that of a sample's classes is shorter than any sample
             answers[-1][np.arange(answers[-1].shape[1]) >= lengths[:, None]] = 0
     return answers

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npukit.corpus.samples import load
+from npukit.corpus.store import load
 from npukit.errors import UserError
 from npukit.files import read_json, sha256, write_json, write_text
 from npukit.judge import provenance

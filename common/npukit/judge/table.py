@@ -1,6 +1,6 @@
 """The tables that are printed of reports: results, other routes, the ledger of one."""
 from npukit.columns import columns
-from npukit.corpus.samples import much_unknown
+from npukit.corpus.store import much_unknown
 from npukit.judge.report import chip
 
 HEADINGS = ("model", "profile", "chip", "batch", "metric", "here", "PyTorch", "max diff",

@@ -11,7 +11,9 @@ import onnx
 import torch
 import transformers
 
-from npukit.corpus.ragged import by_length
+from npukit.corpus.batches import by_length, fill
+from npukit.corpus.gears import gear_of
+from npukit.corpus.store import Samples
 from npukit.errors import UserError
 from npukit.files import looked_at
 from npukit.graph.proof import session_of
@@ -123,20 +125,20 @@ def check_vocabulary(folder: Path, pieces: int) -> None:
                         "they belong to different models")
 
 
-def run_batches(run: Callable[[dict], np.ndarray], arrays: dict[str, np.ndarray], lengths: np.ndarray,
-                size: int | None = None, length: int | None = None) -> np.ndarray:
-    """Return run()'s answers [samples, ...] in the order of the samples, run in batches of like lengths, hardly padded.
+def run_batches(run: Callable[[dict], np.ndarray], samples: Samples, size: int | None = None,
+                seq_lens: list[int] | None = None) -> np.ndarray:
+    """Return run()'s answers [samples, ...] in the order of the samples, run in batches of similar lengths.
 
-    run     {name: int64 [N, L]} -> float32 [N, ...], with a third axis where there is an answer a token: it is 0 behind
-            each sample's own tokens
-    size    N, where the graph takes no other; the last batch is then filled up with its last sample
-    length  L, where the graph takes no other
+    run       {name: int64 [N, L]} -> float32 [N, ...], with a third axis where there is an answer a token: it is 0 after
+              each sample's own tokens
+    size      N, where the graph takes no other; the last batch is then filled with copies of its first sample
+    seq_lens  the L that the graph takes, where it takes no others: a batch has the shortest that holds it
     """
-    answers = None
+    answers, lengths = None, samples.lengths
     for rows in by_length(lengths, size or BATCH):
         longest = lengths[rows].max()
-        padded = np.concatenate([rows, np.repeat(rows[-1:], (size or len(rows)) - len(rows))])
-        made = run({name: filled(array[padded], length or longest) for name, array in arrays.items()})[:len(rows)]
+        length = seq_lens[gear_of([longest], seq_lens)[0]] if seq_lens else longest
+        made = run(samples.padded(fill(rows, size or len(rows)), length))[:len(rows)]
         if answers is None:
             answers = np.zeros((len(lengths), *((lengths.max(), *made.shape[2:]) if made.ndim > 2 else made.shape[1:])), made.dtype)
         if made.ndim > 2:
@@ -147,38 +149,30 @@ def run_batches(run: Callable[[dict], np.ndarray], arrays: dict[str, np.ndarray]
     return answers
 
 
-def filled(array: np.ndarray, length: int) -> np.ndarray:
-    """Return int64 [N, L] cut or filled with zeros to a length; samples are never longer."""
-    if array.shape[1] >= length:
-        return np.ascontiguousarray(array[:, :length])
-    return np.pad(array, ((0, 0), (0, length - array.shape[1])))
-
-
-def logits(net: torch.nn.Module, arrays: dict[str, np.ndarray], lengths: np.ndarray) -> np.ndarray:
+def logits(net: torch.nn.Module, samples: Samples) -> np.ndarray:
     """Return PyTorch's logits [samples, ...]; start and end logits as [samples, L, 2]."""
     def run(feeds: dict) -> np.ndarray:
         made = net(**{name: torch.from_numpy(feed) for name, feed in feeds.items()})
         return made.logits.numpy() if "logits" in made else torch.stack([made.start_logits, made.end_logits], -1).numpy()
 
     with torch.inference_mode():
-        return run_batches(run, arrays, lengths)
+        return run_batches(run, samples)
 
 
-def graph_logits(path: Path, arrays: dict[str, np.ndarray], lengths: np.ndarray, size: int | None = None,
-                 length: int | None = None) -> np.ndarray:
-    """Return a graph's logits [samples, ...] on ONNX Runtime, in the form of logits(); size and length as in run_batches."""
+def graph_logits(path: Path, samples: Samples, size: int | None = None, seq_lens: list[int] | None = None) -> np.ndarray:
+    """Return a graph's logits [samples, ...] on ONNX Runtime, in the form of logits(); size and seq_lens as in run_batches."""
     session = session_of(path)
 
     def run(feeds: dict) -> np.ndarray:
         made = session.run(None, feeds)
         return made[0] if len(made) == 1 else np.stack(made, -1)
 
-    return run_batches(run, arrays, lengths, size, length)
+    return run_batches(run, samples, size, seq_lens)
 
 
-def prove_export(net: torch.nn.Module, path: Path, arrays: dict[str, np.ndarray], lengths: np.ndarray, task: ledger.Task) -> None:
+def prove_export(net: torch.nn.Module, path: Path, samples: Samples, task: ledger.Task) -> None:
     """Compare the graph with PyTorch on all samples; write reference.npy and ledger.json beside it; fail if anything was lost."""
-    ledger.begin(path.parent, task, logits(net, arrays, lengths), graph_logits(path, arrays, lengths))
+    ledger.begin(path.parent, task, logits(net, samples), graph_logits(path, samples))
 
 
 def write_weights(net: torch.nn.Module, args: argparse.Namespace, checkpoint: Path, graph: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import transformers
 
-from npukit.corpus import ragged
+from npukit.corpus import store
 from npukit.errors import UserError
 from npukit.files import read_json
 from npukit.judge import compare
@@ -24,8 +24,8 @@ def beside(run: Run, task: str, tokenizer: Path, at_least: float, sizes: tuple[i
     task       text-classification or token-classification
     tokenizer  the folder that preprocess.py was given
     """
-    _, arrays, lengths = ragged.read(run.inputs)
-    texts, classify = texts_of(arrays["input_ids"], lengths, tokenizer), pipeline(run, task, tokenizer)
+    samples = store.read(run.inputs)[1]
+    texts, classify = texts_of(samples, tokenizer), pipeline(run, task, tokenizer)
     options = {"top_k": None, "function_to_apply": "none"} if task == "text-classification" else {}
     timed, best = compare.infer_again(run), 0.0
     ours = len(texts) / (preprocess_seconds(run) + timed.seconds)
@@ -53,10 +53,10 @@ def pipeline(run: Run, task: str, tokenizer: Path) -> transformers.Pipeline:
                                  tokenizer=transformers.AutoTokenizer.from_pretrained(tokenizer), **more)
 
 
-def texts_of(ids: np.ndarray, lengths: np.ndarray, folder: Path) -> list[str]:
-    """Return texts that become just these word pieces, int64 [samples, L], [CLS] and [SEP] included, once they are tokenized."""
+def texts_of(samples: store.Samples, folder: Path) -> list[str]:
+    """Return texts that become just these samples' input_ids, [CLS] and [SEP] included, once they are tokenized."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    rows = [row[:length].tolist() for row, length in zip(ids, lengths)]
+    rows = [row.tolist() for row in np.split(samples.flat["input_ids"], samples.starts[1:])]
     texts = tokenizer.batch_decode([row[1:-1] for row in rows], clean_up_tokenization_spaces=False)
     if wrong := [text for text, row, made in zip(texts, rows, tokenizer(texts)["input_ids"]) if row != made]:
         raise UserError(f"{len(wrong)} samples are not what {folder} makes of a text, first {wrong[0][:80]!r}; "

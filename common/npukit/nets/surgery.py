@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from npukit import command, graph
-from npukit.corpus import ragged
-from npukit.corpus.samples import load
+from npukit.corpus import store
 from npukit.errors import UserError
 from npukit.files import write_json
 from npukit.graph.blocks import blocks_of
@@ -39,13 +38,13 @@ def modify(args: argparse.Namespace, passes: list, task: ledger.Task | None) -> 
     if not args.inputs:
         apply(args.graph, passes, args.output)
         return
-    samples, simplified = Samples(args), args.output.with_name("simplified.onnx")
-    graph.simplify(args.graph, simplified, {name: samples.shape for name in samples.arrays}, samples.first(PROOF * args.batch_size))
+    proof, simplified = Proof(args), args.output.with_name("simplified.onnx")
+    graph.simplify(args.graph, simplified, {name: proof.shape for name in proof.samples.flat}, proof.first(PROOF * args.batch_size))
     apply(simplified, passes, args.output)
     ledger.write(args.output.with_name("ledger.json"), [
-        ledger.line(stage, task, samples.answers(path), samples.reference)
+        ledger.line(stage, task, proof.answers(path), proof.reference)
         for stage, path in (("simplified", simplified), ("modified", args.output))])
-    write_json(args.output.with_name("fusions.json"), fusion_rows(args.output, args.batch_size, samples.seq_lens))
+    write_json(args.output.with_name("fusions.json"), fusion_rows(args.output, args.batch_size, proof.seq_lens))
 
 
 def apply(before: Path, passes: list, after: Path) -> None:
@@ -61,27 +60,27 @@ def fusion_rows(path: Path, batch_size: int, seq_lens: list[int]) -> list[dict]:
     return [fusions.row(fusions.Attention(block.heads, block.head_size), batch_size, length) for length in seq_lens]
 
 
-class Samples:
+class Proof:
     """The corpus as the graph takes it, and what PyTorch answered.
 
     shape  of the inputs: [N, length], or [N, "L"] in gears
     """
 
     def __init__(self, args: argparse.Namespace):
-        _, self.arrays, self.lengths = ragged.read(args.inputs)
-        self.seq_lens = ragged.read_seq_lens(args.inputs)
+        manifest, self.samples = store.read(args.inputs)
+        self.seq_lens = manifest["plan"]["lengths"]
         self.shape = [args.batch_size, self.seq_lens[0] if len(self.seq_lens) == 1 else "L"]
-        self.reference = load(args.graph.with_name("reference.npy"))
-        if len(self.reference) != len(self.lengths):
-            raise UserError(f"{args.inputs} holds {len(self.lengths)} samples, reference.npy beside {args.graph} "
+        self.reference = store.load(args.graph.with_name("reference.npy"))
+        if len(self.reference) != len(self.samples):
+            raise UserError(f"{args.inputs} holds {len(self.samples)} samples, reference.npy beside {args.graph} "
                             f"{len(self.reference)} answers; run pth2onnx.py on these inputs")
 
     def first(self, count: int) -> dict[str, np.ndarray]:
-        """Return the first samples, int64 [count, length], filled up with zeros to the graph's length."""
-        length = self.shape[1] if self.shape[1] != "L" else self.lengths[:count].max()
-        return {name: bert.filled(array[:count], length) for name, array in self.arrays.items()}
+        """Return the first samples, int64 [count, length], padded to the graph's length."""
+        rows = np.arange(min(count, len(self.samples)))
+        return self.samples.padded(rows, self.shape[1] if self.shape[1] != "L" else self.samples.lengths[rows].max())
 
     def answers(self, path: Path) -> np.ndarray:
         """Return a graph's answers to all samples, of the reference's shape."""
         size, length = self.shape
-        return bert.graph_logits(path, self.arrays, self.lengths, size, None if length == "L" else length)
+        return bert.graph_logits(path, self.samples, size, None if length == "L" else [length])

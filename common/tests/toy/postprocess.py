@@ -5,7 +5,7 @@ import numpy as np
 import toy
 
 from npukit import command
-from npukit.corpus.samples import read_outputs
+from npukit.corpus.batches import read_outputs
 from npukit.judge import ledger, report
 
 

@@ -1,11 +1,11 @@
-"""Lines of `class 1 2 3 4` -> numbers/data_00000000.npy ... float32 [4], labels.txt, manifest.json."""
+"""Lines of `class 1 2 3 4` -> numbers.npy, lengths.npy (all are 4), labels.txt, manifest.json."""
 from pathlib import Path
 
 import numpy as np
 import toy
 
 from npukit import command, files
-from npukit.corpus.samples import Input, SampleWriter
+from npukit.corpus import store
 
 
 def main() -> None:
@@ -15,14 +15,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     classes = args.vocab.read_text().split()
-    samples, labels = SampleWriter(args.output, {"numbers": Input("numbers", "float32", (4,))}), []
+    rows, labels = [], []
     for line in args.data.read_text().splitlines():
         name, *numbers = line.split()
-        samples.add(numbers=np.array(numbers, dtype=np.float32))
+        rows.append(np.array(numbers, dtype=np.float32))
         labels.append(classes.index(name))
     toy.linger("preprocess")
     np.savetxt(args.output / "labels.txt", labels, fmt="%d")
-    samples.finish({"name": args.data.name, "sha256": files.sha256(args.data), "samples": samples.count, "skipped": []})
+    store.write(args.output, {"numbers": store.Input("numbers", "float32")}, {"numbers": rows}, [4],
+                {"name": args.data.name, "sha256": files.sha256(args.data), "samples": len(rows), "skipped": []})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import toy
 from onnx import TensorProto, helper, numpy_helper
 
 from npukit import command, files
-from npukit.corpus.samples import read_inputs
+from npukit.corpus import store
 from npukit.judge import ledger
 
 
@@ -20,8 +20,8 @@ def main() -> None:
     weights = np.loadtxt(args.checkpoint, dtype=np.float32)
     onnx.save(graph(weights), args.output)
     toy.linger("pth2onnx")
-    _, inputs = read_inputs(args.inputs)
-    logits = toy.network(inputs["numbers"], weights)
+    _, samples = store.read(args.inputs)
+    logits = toy.network(samples.flat["numbers"].reshape(-1, 4), weights)
     accuracy = float((logits.argmax(1) == np.loadtxt(args.inputs / "labels.txt")).mean())
     np.save("reference.npy", logits)
     files.write_json(Path("ledger.json"), [{"stage": "torch", "metrics": {"accuracy": accuracy}, "fidelity": None}])

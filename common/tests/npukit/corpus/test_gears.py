@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npukit.corpus.gears import MOST, best, chosen, gear_of, interpolated, multiples, parse
+from npukit.corpus.gears import MOST, add_options, best, choose, gear_of, interpolated, multiples, parse
 from npukit.errors import UserError
 
 LONGEST = 9
@@ -116,31 +116,37 @@ def test_a_sample_that_no_gear_holds_is_named():
 
 
 @pytest.mark.parametrize("text, gears", [
-    ("128", [128]), ("32,64,128", [32, 64, 128]), ("128,32", [32, 128]), ("64,64", [64]), (" 8, 16", [8, 16]), ("auto", [2, 5]),
+    ("128", [128]), ("32,64,128", [32, 64, 128]), ("128,32", [32, 128]), ("64,64", [64]), (" 8, 16", [8, 16]), ("auto", None),
     (",".join(map(str, range(1, 101))), list(range(1, 101)))])
 def test_the_flag(text, gears):
-    assert parse(text, np.array([2, 2, 5]), count=8) == gears
+    assert parse(text) == gears
 
 
 @pytest.mark.parametrize("text", ["", "a", "Auto", "32,", "1.5", "32 64", "0", "-1", "0,128", "9" * 5000,
                                   ",".join(map(str, range(1, 102)))], ids=lambda text: text[:20])
 def test_what_the_flag_does_not_mean(text):
     with pytest.raises(UserError, match=r"--seq_len is '.*'; expected (auto, or lengths|1 to 100 lengths)"):
-        parse(text, np.array([2, 5]), count=8)
+        parse(text)
+
+
+def test_a_length_that_the_model_does_not_take():
+    assert parse("8,512", longest=512) == [8, 512]
+    with pytest.raises(UserError, match="--word_len is '8,513', the model takes 512"):
+        parse("8,513", "--word_len", 512)
 
 
 def test_auto_takes_as_many_as_asked_for():
-    assert parse("auto", np.arange(1, 50), count=1) == [49] and len(parse("auto", np.arange(1, 50), count=4)) == 4
+    assert choose(np.arange(1, 50), count=1) == [49] and len(choose(np.arange(1, 50), count=4)) == 4
     with pytest.raises(UserError, match="0 gears were asked for"):
-        parse("auto", np.array([1]), count=0)
+        choose(np.array([1]), count=0)
 
 
 def test_measured_costs_choose_other_gears():
     """A chip on which everything up to 32 costs the same wants no gear below 32."""
     lengths = np.array([4] * 50 + [30] * 50 + [100])
     flat = {1: 1.0, 32: 1.0, 128: 4.0}
-    assert parse("auto", lengths, 3) == [4, 30, 100]
-    assert parse("auto", lengths, 3, flat) == [30, 100]
+    assert choose(lengths, 3) == [4, 30, 100]
+    assert choose(lengths, 3, flat) == [30, 100]
     assert interpolated(flat)(np.array([16, 80, 256])).tolist() == [1.0, 2.5, 8.0]
 
 
@@ -177,28 +183,35 @@ def test_a_multiple_of_16_is_taken_where_it_was_measured_to_pay(measured, more):
     assert multiples(32, 90, 512, measured) == sorted([32, 64, 96, *more])
 
 
-@pytest.fixture
-def asked(tmp_path):
-    def make(**changed):
-        if costs := changed.pop("costs", None):
-            changed["gear_cost"] = tmp_path / "costs.json"
-            changed["gear_cost"].write_text(json.dumps(costs))
-        return argparse.Namespace(**{"seq_len": "auto", "gears": 8, "gear_cost": None, "multiple_of": 1, **changed})
-    return make
-
-
-def test_auto_on_a_chip_chooses_what_can_fuse(asked):
+def test_auto_on_a_chip_chooses_what_can_fuse():
     lengths = np.array([14, 20, 25, 30, 33, 48, 66])
-    assert chosen(asked(), lengths, 512) == sorted(lengths.tolist())
-    assert chosen(asked(multiple_of=32), lengths, 512) == [32, 64, 96]
-    assert chosen(asked(multiple_of=32), lengths, 80) == [32, 64, 80], "the model takes no more"
-    assert chosen(asked(multiple_of=32, gears=1), lengths, 512) == [96]
-    assert chosen(asked(multiple_of=32, costs={"32": 1, "48": 2, "64": 5, "96": 9}), lengths, 512) == [32, 48, 96]
-    assert chosen(asked(multiple_of=32, seq_len="20,70"), lengths, 512) == [20, 70], "who names lengths gets them"
+    assert choose(lengths, 8, longest=512) == sorted(lengths.tolist())
+    assert choose(lengths, 8, step=32, longest=512) == [32, 64, 96]
+    assert choose(lengths, 8, step=32, longest=80) == [32, 64, 80], "the model takes no more"
+    assert choose(lengths, 1, step=32, longest=512) == [96]
+    assert choose(lengths, 8, {32: 1, 48: 2, 64: 5, 96: 9}, step=32, longest=512) == [32, 48, 96]
 
 
-def test_what_no_chip_can_be_asked(asked):
+def test_what_no_chip_can_be_asked():
     with pytest.raises(UserError, match="--multiple_of is 0; expected 1 and more"):
-        chosen(asked(multiple_of=0), np.array([5]), 512)
-    with pytest.raises(UserError, match="the model takes 512"):
-        chosen(asked(multiple_of=32), np.array([600]), 512)
+        choose(np.array([5]), 8, step=0, longest=512)
+    with pytest.raises(UserError, match="a sample has 600 tokens, the model takes 512"):
+        choose(np.array([600]), 8, step=32, longest=512)
+
+
+# --- The flags
+
+
+def flags(line, **options):
+    parser = argparse.ArgumentParser()
+    add_options(parser, "128", **options)
+    return parser.parse_args(line.split())
+
+
+def test_the_flags_and_their_defaults(tmp_path):
+    (tmp_path / "costs.json").write_text(json.dumps({"32": 1, "64": 2}))
+    assert vars(flags("")) == {"seq_len": [128], "gears": 8, "multiple_of": 1, "gear_cost": {}}
+    given_all = flags(f"--word_len auto --gears 3 --multiple_of 32 --gear_cost {tmp_path}/costs.json", flag="--word_len", count=4)
+    assert vars(given_all) == {"word_len": None, "gears": 3, "multiple_of": 32, "gear_cost": {32: 1.0, 64: 2.0}}
+    with pytest.raises(UserError, match="--word_len is 'x'; expected auto"):
+        flags("--word_len x", flag="--word_len")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from npukit.corpus.store import Samples
 from npukit.errors import UserError
 from npukit.nets import bert
 
@@ -242,11 +243,15 @@ def test_the_vocabulary_belongs_to_the_weights(tmp_path):
 # --- Batches
 
 
-def ragged(lengths, seed=0):
-    """Return ({input: int64 [N, L]}, lengths): random ids and their mask, as npukit.corpus.ragged reads them."""
-    lengths = np.array(lengths)
-    mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
-    return {"input_ids": np.random.default_rng(seed).integers(1, VOCABULARY, mask.shape) * mask, "attention_mask": mask}, lengths
+def samples_of(lengths, seed=0):
+    """Return samples of these lengths: random ids and their mask."""
+    flat = np.random.default_rng(seed).integers(1, VOCABULARY, sum(lengths))
+    return Samples({"input_ids": flat, "attention_mask": np.ones_like(flat)}, np.array(lengths))
+
+
+def whole(samples):
+    """Return all samples padded to the longest, {input: int64 [N, L]}."""
+    return samples.padded(np.arange(len(samples)), samples.lengths.max())
 
 
 LENGTHS = st.lists(st.integers(1, LONGEST), min_size=1, max_size=80)
@@ -256,8 +261,7 @@ SIZES = st.none() | st.integers(1, 7)
 @settings(deadline=None)
 @given(LENGTHS, SIZES, st.booleans())
 def test_batches_give_each_sample_its_own_answer(lengths, size, per_token):
-    arrays, lengths = ragged(lengths)
-    seen = []
+    samples, seen = samples_of(lengths), []
 
     def run(feeds):
         ids, mask = feeds["input_ids"], feeds["attention_mask"]
@@ -266,8 +270,8 @@ def test_batches_give_each_sample_its_own_answer(lengths, size, per_token):
         answer = np.stack([ids, -ids], axis=2).astype(np.float32)
         return answer if per_token else answer.sum(1)
 
-    outputs = bert.run_batches(run, arrays, lengths, size)
-    ids = arrays["input_ids"]
+    outputs = bert.run_batches(run, samples, size)
+    ids = whole(samples)["input_ids"]
     expected = np.stack([ids, -ids], axis=2).astype(np.float32)
     assert outputs.dtype == np.float32 and np.array_equal(outputs, expected if per_token else expected.sum(1))
     assert max(seen) <= bert.BATCH and (size is None or set(seen) == {size})
@@ -275,33 +279,45 @@ def test_batches_give_each_sample_its_own_answer(lengths, size, per_token):
 
 @pytest.mark.parametrize("size, length", [(None, 20), (3, 16), (2, 20)])
 def test_a_graph_of_one_length_gets_it_and_what_stands_behind_a_sample_is_dropped(size, length):
-    arrays, lengths = ragged([5, 16, 1, 5, 9])
+    samples = samples_of([5, 16, 1, 5, 9])
 
     def run(feeds):
-        assert feeds["input_ids"].shape == (size or len(lengths), length) and feeds["input_ids"].flags.c_contiguous
+        assert feeds["input_ids"].shape == (size or len(samples), length) and feeds["input_ids"].flags.c_contiguous
         return np.stack([feeds["input_ids"] + 7, feeds["attention_mask"]], axis=2).astype(np.float32)
 
-    answers = bert.run_batches(run, arrays, lengths, size, length)
-    inside = np.arange(16) < lengths[:, None]
-    assert np.array_equal(answers[..., 0], np.where(inside, arrays["input_ids"] + 7, 0))
+    answers = bert.run_batches(run, samples, size, [length])
+    inside = np.arange(16) < samples.lengths[:, None]
+    assert np.array_equal(answers[..., 0], np.where(inside, whole(samples)["input_ids"] + 7, 0))
     assert np.array_equal(answers[..., 1], inside)
+
+
+def test_a_graph_of_several_lengths_gets_the_shortest_that_holds_a_batch():
+    seen = []
+
+    def run(feeds):
+        seen.append(feeds["input_ids"].shape)
+        return feeds["input_ids"][:, :1].astype(np.float32)
+
+    samples = samples_of([5, 16, 1, 5, 9])
+    answers = bert.run_batches(run, samples, 2, [5, 8, 20])
+    assert seen == [(2, 5), (2, 20), (2, 20)] and np.array_equal(answers, whole(samples)["input_ids"][:, :1])
 
 
 @pytest.mark.parametrize("size", [None, 1, 3])
 @pytest.mark.parametrize("task", [TASK, "TokenClassification"])
 def test_batches_answer_as_one_by_one(tmp_path, task, size):
     net = bert.load(task, directory(tmp_path), labels=2, seed=1)
-    arrays, lengths = ragged([5, 16, 1, 5, 9, 2, 16])
+    samples = samples_of([5, 16, 1, 5, 9, 2, 16])
 
     def run(feeds):
         assert size is None or len(feeds["input_ids"]) == size
         with torch.inference_mode():
             return net(**{name: torch.from_numpy(feed) for name, feed in feeds.items()}).logits.numpy()
 
-    together = bert.run_batches(run, arrays, lengths, size)
-    reference = bert.logits(net, arrays, lengths)
-    for number, length in enumerate(lengths):
-        alone = run({name: np.repeat(array[number:number + 1, :length], size or 1, axis=0) for name, array in arrays.items()})[0]
+    together = bert.run_batches(run, samples, size)
+    reference = bert.logits(net, samples)
+    for number, length in enumerate(samples.lengths):
+        alone = run(samples.padded(np.repeat(number, size or 1), length))[0]
         own = number if task == TASK else (number, slice(length))  # behind a sample stands what its batch's padding gave
         assert np.allclose(together[own], alone, atol=1e-6) and np.allclose(reference[own], alone, atol=1e-6)
 
@@ -326,7 +342,7 @@ def exported(request, tmp_path_factory):
 @torch.no_grad()
 def test_the_graph_is_the_network(exported, lengths):
     task, net, path = exported
-    feeds, lengths = ragged(lengths)
+    feeds = whole(samples_of(lengths))
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = dict(zip(OUTPUTS[task], session.run(None, feeds)))
     made = net(**{name: torch.from_numpy(feed) for name, feed in feeds.items()})
@@ -339,10 +355,10 @@ def test_the_graph_is_the_network(exported, lengths):
 
 def test_the_graphs_logits_are_the_networks(exported):
     task, net, path = exported
-    arrays, lengths = ragged([5, 8, 2])
-    expected = bert.logits(net, arrays, lengths)
+    samples = samples_of([5, 8, 2])
+    expected = bert.logits(net, samples)
     assert expected.shape == ((3, 2) if task == TASK else (3, 8, 2))
-    assert np.allclose(bert.graph_logits(path, arrays, lengths), expected, atol=1e-5)
+    assert np.allclose(bert.graph_logits(path, samples), expected, atol=1e-5)
 
 
 def test_the_graph_is_what_atc_takes(exported):
@@ -357,8 +373,8 @@ def test_the_graph_is_what_atc_takes(exported):
 def test_an_export_leaves_the_network_as_it_was(tmp_path):
     """The exporter restores the mode of the outermost module, and with it dropout, were that module in training."""
     net = bert.load(TASK, directory(tmp_path), labels=2, seed=1)
-    arrays, lengths = ragged([5, 9, 2])
-    before = bert.logits(net, arrays, lengths)
+    samples = samples_of([5, 9, 2])
+    before = bert.logits(net, samples)
     bert.export(net, INPUTS, OUTPUTS[TASK], tmp_path / "net.onnx")
     assert not any(module.training for module in net.modules())
-    assert np.array_equal(bert.logits(net, arrays, lengths), before)
+    assert np.array_equal(bert.logits(net, samples), before)
