@@ -138,9 +138,11 @@ def test_what_was_set_is_handed_on_and_places_are_not(tree):
 
 
 def test_files_of_ones_own_are_there_too(tree):
-    make(tree, f"CHECKPOINT={tree.root}/models/toy2/weights.txt", "pth2onnx")
+    """Whatever they are given as; what is not there is not mounted, for the engine would make it, as root."""
     path = f"{tree.root}/models/toy2/weights.txt"
-    assert f"{path}:{path}:ro" in after(started(tree)[0], "-v")
+    make(tree, f"VOCAB={path}", "CHECKPOINT=/no/such", "pth2onnx")
+    mounted = after(started(tree)[0], "-v")
+    assert f"{path}:{path}:ro" in mounted and not [word for word in mounted if "/no/such" in word]
 
 
 def test_no_container_has_a_network(tree):
