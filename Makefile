@@ -180,8 +180,8 @@ lint: $(VENV)/ready
 
 linters := $(root)/.lint
 lint-images: $(linters)/ready ## the shell scripts and the Dockerfile, by shellcheck and hadolint
-	$(linters)/bin/shellcheck docker/*.sh common/setup.sh .ci/run .ci/stranger .ci/minimal .ci/with-engine models/*/*.sh
-	$(linters)/bin/shellcheck --shell=bash common/standin/set_env.sh
+	$(linters)/bin/shellcheck docker/*.sh common/*.sh .ci/run .ci/stranger .ci/minimal .ci/with-engine models/*/*.sh
+	$(linters)/bin/shellcheck --shell=bash common/standin/set_env.sh common/npuops/stage/audit/*.sh
 	$(linters)/bin/hadolint docker/Dockerfile
 $(linters)/ready: .ci/linters.txt
 	$(PYTHON3) -m venv $(@D)

@@ -1,9 +1,10 @@
 """What a stage has read, as prerequisites that make includes: the depfile of compilers (`cc -MMD -MP`), for Python.
 
-While the stage's command runs, every Python process below it notes what it opens (audit/sitecustomize.py). Of these files count
-those of the project (common/, models/), of DATA, and those at or below a path that the command was given. Stages' own results
-do not: model.mk has the order of stages. Paths are written with make's variables, so that a checkout that was moved, or a
-container where places have other names, takes the stage as it is.
+While the stage's command runs, every Python process below it notes what it opens (audit/sitecustomize.py), and every
+bash its script (audit/bash_env.sh). What counts are files of the project (common/, models/), of DATA, and those at or
+below a path that the command was given. Results of other stages do not count: model.mk has the order of stages. Paths
+are written with make's variables, so that a checkout that was moved, or a container where places have other names,
+takes the stage as it is.
 """
 import contextlib
 import importlib.util
@@ -19,9 +20,10 @@ PROJECT = ("$(root)/common/", "$(root)/models/")
 
 
 def environment(notes: Path) -> dict[str, str]:
-    """Return the environment in which a command's Python processes note what they read."""
+    """Return the environment in which a command's processes note what they read."""
     path = os.pathsep.join(filter(None, [str(AUDIT), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "NPUKIT_NOTES": str(notes)}
+    return {**os.environ, "PYTHONPATH": path, "NPUKIT_NOTES": str(notes), "NPUKIT_BASH_ENV": os.environ.get("BASH_ENV", ""),
+            "BASH_ENV": str(AUDIT / "bash_env.sh")}
 
 
 def write(notes: Path, command: list[str], target: Path, places: dict[str, str], folder: Path) -> None:
@@ -33,18 +35,10 @@ def write(notes: Path, command: list[str], target: Path, places: dict[str, str],
     """
     noted = notes.read_text(errors="surrogateescape").splitlines() if notes.exists() else []
     notes.unlink(missing_ok=True)
-    names = sorted({name for path in [*noted, *given_files(command)] if (name := prerequisite(path, command, places))})
+    names = sorted({name for path in noted if (name := prerequisite(path, command, places))})
     present = [name for name in names if not name.startswith("$(wildcard ")]
     lines = [" \\\n ".join([f"{named(str(target), places)}:", *names]), *(f"{name}:" for name in present)]
     (folder / FRAGMENT).write_text("\n".join(lines) + "\n", errors="surrogateescape")
-
-
-def given_files(command: list[str]) -> Iterator[str]:
-    """Yield the files among a command's arguments: bash, which reads its script, notes nothing."""
-    for argument in command[1:]:
-        with contextlib.suppress(OSError):
-            if argument.startswith("/") and os.path.isfile(argument):
-                yield argument
 
 
 def prerequisite(path: str, command: Iterable[str], places: dict[str, str]) -> str | None:
@@ -52,6 +46,7 @@ def prerequisite(path: str, command: Iterable[str], places: dict[str, str]) -> s
 
     A compiled module is its source. A file that was looked for and is not there counts as soon as it appears.
     """
+    path = os.path.normpath(path)
     if path.endswith(".pyc"):
         with contextlib.suppress(ValueError):
             path = importlib.util.source_from_cache(path)

@@ -244,3 +244,30 @@ def test_the_first_writer_wins_and_the_second_verifies(stage, tmp_path, theirs, 
     assert ("was made twice at the same time, and file differ" in done.stderr) == bool(code)
     assert (tmp_path / "out" / "s" / "file").read_text() == f"{theirs}\n", "the first is kept"
     assert names(tmp_path / "out") == ["s"]
+
+
+def prerequisites(folder) -> list[str]:
+    first, *_ = (folder / "reads.mk").read_text().replace(" \\\n ", "\n").split("\n", 1)[1].split(":\n")
+    return first.splitlines()[:-1]  # the last begins the next rule
+
+
+def test_what_a_stage_reads_is_noted_whoever_reads_it(tmp_path):
+    """A script that another script calls, a file and a folder that Python reads, one that it looks for; not what is written."""
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "inner.sh").write_text("echo inner\n")
+    (given / "a b").write_text("1")
+    python = ("import os, sys; from npukit.files import looked_at; here = sys.argv[1]; open(here + '/a b'); os.listdir(here);"
+              "looked_at(here + '/none'); open(here + '/made', 'w').write('1'); open('/etc/hostname')")
+    command = [sys.executable, "-m", "npuops", "stage", "--into", "out/s", "--target", "file", "--", "bash", "-c",
+               'bash "$1/inner.sh"; python3 -c "$0" "$1"; touch file', python, str(given)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    assert prerequisites(tmp_path / "out/s") == [
+        f"$(wildcard {given}/none)", str(given), f"{given}/a\\ b", f"{given}/inner.sh"]
+
+
+def test_a_bash_env_of_ones_own_is_still_read(stage, tmp_path):
+    (tmp_path / "mine").write_text("export MINE=yes\n")
+    assert stage("echo $MINE >file", BASH_ENV=str(tmp_path / "mine")).returncode == 0
+    assert (tmp_path / "out/s/file").read_text() == "yes\n"
