@@ -31,7 +31,3 @@ fusions = $(if $(and $(wildcard $(ATTENTION)),$(or $(known_lengths),$(filter-out
 	--model $(model) --batch_sizes $(BS) --lengths $(call quoted,$(known_lengths)))
 
 include $(dir $(lastword $(MAKEFILE_LIST)))model.mk
-
-.PHONY: fusions
-fusions:
-	@$(fusions)

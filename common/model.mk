@@ -310,7 +310,7 @@ endif
 
 # --- Help ---------------------------------------------------------------------
 
-.PHONY: help show why
+.PHONY: help show fusions why
 help: ## this text
 	@echo '$(model): $(SUMMARY)'
 	@echo 'make [PROFILE=$(subst $(space),|,$(PROFILES))] [BS="$(BATCHES)"|all] [SOC=cpu|auto|Ascend310P3] [STANDIN=1] [DEVICE=0] [V=1] stage ...'
@@ -323,6 +323,8 @@ quoted = '$(subst ','\'',$1)'
 show: ## what this model declares, and every variable that can be set: its value, where it came from, what it means
 	@$(foreach v,SUMMARY PROFILES BATCHES ONNX OUT,printf '%-12s %s\n' $v $(call quoted,$($v));)
 	@$(foreach v,$(KNOBS),printf '%-12s %-28s %-11s %s\n' $v $(call quoted,$(or $($v),-)) '$(call came_from,$v)' "$(call meaning,$v)";)
+	@$(fusions)
+fusions: # for `make plan`: what ATC fuses, where the network has attention
 	@$(fusions)
 
 why: ## which file or flag makes each stage stale

@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+from npukit.corpus import store
 from npukit.errors import JobFailed, UserError
-from npukit.files import write_json, write_text
+from npukit.files import write_json
 from npukit.judge import compare
 
 LENGTHS = np.array([3, 1, 2])
@@ -23,10 +24,8 @@ def planted(tmp_path):
 
     def plant(name, milliseconds, answers=ANSWERS, lengths=LENGTHS, bs=8):
         out = tmp_path / name / "cpu" / "tiny" / "toy"
-        (out / "inputs").mkdir(parents=True, exist_ok=True)
-        np.save(out / "inputs" / "lengths.npy", lengths)
+        store.write(out / "inputs", {"ids": store.Input("ids")}, {"ids": [[1] * length for length in lengths]}, [3], {})
         np.save(out / "answers.npy", answers)
-        write_text(out / "inputs" / "seq_lens.txt", "3\n")
         run = {"model": "toy", "soc": "cpu", "standin": True, "profile": "tiny", "batch_size": bs}
         command = shlex.join([sys.executable, "-c", INFER, str(out / "answers.npy"), json.dumps(milliseconds)])
         write_json(out / f"bs{bs}" / "infer" / "record.json", {"command": command, "run": run})

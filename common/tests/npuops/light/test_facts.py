@@ -106,9 +106,9 @@ def test_costs_that_a_chip_showed_always_rise(table):
 
 def test_a_slower_gear_is_not_chosen():
     lengths = np.array([10] * 50 + [60] * 50 + [120] * 50)
-    assert gears.parse("auto", lengths, 3) == [10, 60, 120]
+    assert gears.choose(lengths, 3) == [10, 60, 120]
     slow = gears.of_costs({"8": {"10": 1.0, "60": 9.0, "120": 4.0}})
-    assert gears.parse("auto", lengths, 3, slow) == [10, 120]
+    assert gears.choose(lengths, 3, slow) == [10, 120]
 
 
 @pytest.fixture
