@@ -18,6 +18,6 @@ TOKENIZER ?= $(or $(TOKENIZER_$(PROFILE)),$(CHECKPOINT))
 
 weights = --inputs $(INPUTS) --kind $(KIND) $(if $(filter random,$(KIND)),--random_weights)
 MODIFY_ONNX = $(EXPORT)/$(ONNX) model.onnx --batch_size $(N) --inputs $(INPUTS)
-ATTENTION = $(CHECKPOINT)/config.json
+ATTENTION = $(or $(CONFIG_FILE),$(CHECKPOINT)/config.json)
 
 include $(dir $(lastword $(MAKEFILE_LIST)))lengths.mk

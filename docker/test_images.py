@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+import suite as signals  # noqa: F401, they are not ignored
 
 ROOT = Path(__file__).parents[1]
 USER, GROUP, CHIPS = 12345, 12345, 23456  # a user with no account, and the group of the chips

@@ -10,7 +10,7 @@ from pathlib import Path
 from npukit.errors import UserError
 from npukit.files import aside
 
-OWN = re.compile(r"README.*|test.*|bench.*|oracle.*|assets\.toml|__pycache__|\..*")  # what belongs to the other model alone
+OWN = re.compile(r"README.*|test.*|bench.*|oracle.*|__pycache__|\..*")  # what belongs to the other model alone
 README = """# {name}
 
 Made from [{origin}](../{origin}/README.md), whose scripts, tiny text and weights these are until they are replaced.
@@ -18,6 +18,12 @@ Made from [{origin}](../{origin}/README.md), whose scripts, tiny text and weight
 ```sh
 make MODEL={name} BS=1 all
 ```
+
+## Original command → here
+
+## Differences from the original
+
+There is no original.
 """
 TEST = '''"""The tiny text through every stage, as `make` runs it."""
 import os

@@ -4,8 +4,14 @@ A test marked `long` is one of these: it runs a whole pipeline that another test
 it trains, benches, or runs a README's commands. Nothing else may be marked so.
 """
 import os
+import signal
 
 import pytest
+
+# Tests send signals. In the background, as under nohup, these are ignored, and what a test starts would inherit that.
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 ALL = "NPUKIT_TEST_ALL" in os.environ
 

@@ -20,6 +20,8 @@ def model(request) -> str:
 
 @pytest.fixture
 def original(model) -> Path:
+    if not json.loads((ROOT / "models" / model / "original.json").read_text())["rows"]:
+        pytest.skip("it mirrors no README")
     path = Path(os.environ.get("NPUKIT_ORIGINALS", "")) / f"{model}.md"
     if "NPUKIT_ORIGINALS" not in os.environ or not path.exists():
         message = f"set NPUKIT_ORIGINALS to a folder that holds the original README as {path.name}"

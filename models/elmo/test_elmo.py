@@ -284,7 +284,7 @@ def test_a_peer_that_is_faster_or_answers_otherwise_fails_the_bench(geared, tmp_
     run = tmp_path / "cpu" / "tiny" / "elmo" / "bs4"
     shutil.copytree(geared, run.parent / "inputs")
     (run.parent / "pth2onnx").mkdir()
-    command = f"bash {HERE}/infer.sh {geared}/model.om {run.parent}/inputs/input outputs 4 0"
+    command = f"bash {HERE}/infer.sh {geared}/model.om {run.parent}/inputs outputs 4 0"
     identity = {"model": "elmo", "soc": "cpu", "standin": True, "profile": "tiny", "batch_size": 4}
     files.write_json(run / "infer" / "record.json", {"command": command, "run": identity})
     np.save(tmp_path / "theirs.npy", np.load(geared / "reference.npy") + np.float32(shift))

@@ -20,8 +20,8 @@ def main() -> None:
         name, *numbers = line.split()
         rows.append(np.array(numbers, dtype=np.float32))
         labels.append(classes.index(name))
-    toy.linger("preprocess")
     np.savetxt(args.output / "labels.txt", labels, fmt="%d")
+    toy.linger("preprocess")
     store.write(args.output, {"numbers": store.Input("numbers", "float32")}, {"numbers": rows}, [4],
                 {"name": args.data.name, "sha256": files.sha256(args.data), "samples": len(rows), "skipped": []})
 

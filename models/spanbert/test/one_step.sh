@@ -35,5 +35,5 @@ done
 stage() {
     local make=(make --no-print-directory -C "$here/.." BS="$batch_size" PROFILE="${PROFILE:-released}" "${settings[@]}")
     "${make[@]}" "$1"
-    out=$("${make[@]}" show | sed -n 's/^OUT *//p') run=$out/bs$batch_size
+    out=$("${make[@]}" show | sed -n 's/^OUT  *//p') run=$out/bs$batch_size
 }
