@@ -1,4 +1,4 @@
-"""Every command of the original READMEs runs here or is named as changed, in the model's own table; every figure and link is kept.
+"""Every command of the original READMEs runs here or is named as changed, in the model's own list; every figure and link is kept.
 
 The originals are not in the repository: NPUKIT_ORIGINALS names a folder with <model>.md of each.
 """
@@ -29,18 +29,17 @@ def original(model) -> Path:
     return path
 
 
-def table(model: str) -> list[tuple[str, str]]:
-    """Return the rows (original, here) of the README's table, code marks off."""
+def listed(model: str) -> list[tuple[str, str]]:
+    """Return the items (original, here) of the README's list, lines joined: `- original` and, indented, `→ here`."""
     text = (ROOT / "models" / model / "README.md").read_text(encoding="utf-8")
     section = text.split("## Original command → here\n", 1)[1].split("\n## ", 1)[0]
-    rows = [line.strip().strip("|").split(" | ")
-            for line in section.splitlines() if line.startswith("| ") and "`" in line]
-    return [(row[0].strip(), " | ".join(row[1:]).strip()) for row in rows]
+    items = [" ".join(item.split()) for item in re.findall(r"^- (.+(?:\n  .+)*)", section, re.M)]
+    return [(original, here) for original, _, here in (item.partition(" → ") for item in items)]
 
 
-def spelled(cell: str) -> list[str]:
-    """Return the pieces of code in a cell."""
-    return [" ".join(match[2].split()) for match in re.finditer(r"(``?)(.+?)\1(?!`)", cell)]
+def spelled(text: str) -> list[str]:
+    """Return the pieces of code in a text."""
+    return [" ".join(match[2].split()) for match in re.finditer(r"(``?)(.+?)\1(?!`)", text)]
 
 
 DRAWING = ("├", "│", "└", "+-", "+=", "| ", "回显如下")  # directory trees and npu-smi's box
@@ -53,16 +52,16 @@ def is_shown(body: str) -> bool:
 
 
 def unaccounted(model: str, original: Path) -> list[str]:
-    """Return the commands and printed blocks of an original README that the model's table does not name."""
-    rows = [piece for cell, _ in table(model) for piece in spelled(cell)]
+    """Return the commands and printed blocks of an original README that the model's list does not name."""
+    named = [piece for text, _ in listed(model) for piece in spelled(text)]
     missing = []
     for block in blocks(original):
         if is_shown(block.body):
             first = " ".join(block.body.split("\n")[0].split())
-            missing += [] if any(first.startswith(row) for row in rows) else [first]
+            missing += [] if any(first.startswith(piece) for piece in named) else [first]
         else:
             missing += [command
-                        for command in commands(block.body) if command not in rows and not command.startswith(DRAWING)]
+                        for command in commands(block.body) if command not in named and not command.startswith(DRAWING)]
     return missing
 
 
@@ -71,10 +70,10 @@ def test_every_command_is_accounted_for(model, original):
 
 
 def test_every_row_says_what_becomes_of_it(model):
-    for cell, here in table(model):
-        assert here.startswith(("as it is", "changed: ", "`")), f"{cell}: {here}"
+    for text, here in listed(model):
+        assert here.startswith(("as it is", "changed: ", "`")), f"{text}: {here}"
         if here.startswith("changed"):
-            assert len(here) > len("changed: "), f"{cell}: a reason is missing"
+            assert len(here) > len("changed: "), f"{text}: a reason is missing"
 
 
 def test_the_originals_figures_are_the_originals(model, original):
