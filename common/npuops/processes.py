@@ -97,6 +97,7 @@ def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s
         if process and process.poll() is None:  # a log that cannot be written must not leave the command at work
             guard.send(signal.SIGKILL)
             process.wait()
+            guard.send(signal.SIGKILL)  # what it started while it was killed is this process' own now
         guard.over.set()
         if guard.told or guard.timed_out:  # nothing that was to end goes on
             guard.send(signal.SIGKILL)
