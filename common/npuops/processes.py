@@ -62,6 +62,16 @@ class Guard:
                 if self.patience_s is not None and now > ending + self.patience_s:
                     self.send(signal.SIGKILL)
 
+    def end(self) -> None:
+        """Kill what is left of the command, what it started while it was killed too, and wait until nothing is left."""
+        last = time.monotonic() + 5
+        while (left := started(self.since)) and time.monotonic() < last:
+            self.send(signal.SIGKILL)
+            for pid in left:
+                with contextlib.suppress(ChildProcessError):  # a child of one that is about to end
+                    os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.005)
+
     def send(self, number: int, among: set[int] | None = None) -> None:
         """Send a signal to the command and to all that it has started, or to those of them that are given.
 
@@ -97,10 +107,10 @@ def run(command: list[str], take: Callable[[bytes], None] | None = None, limit_s
         if process and process.poll() is None:  # a log that cannot be written must not leave the command at work
             guard.send(signal.SIGKILL)
             process.wait()
-            guard.send(signal.SIGKILL)  # what it started while it was killed is this process' own now
+            guard.end()
         guard.over.set()
         if guard.told or guard.timed_out:  # nothing that was to end goes on
-            guard.send(signal.SIGKILL)
+            guard.end()
         for number, handler in before.items():
             signal.signal(number, handler)
 
