@@ -171,7 +171,8 @@ test-all: conformance
 test test-all: $(VENV)/ready lint
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q $(parallel) --dist loadfile -c common/pyproject.toml --rootdir . common models
 
-bench: $(foreach m,$(MODEL),$(if $(wildcard models/$m/bench.mk),bench-$m)) ## how much faster than the original's recipe, full size, on this CPU; many minutes a model
+benches := $(patsubst models/%/bench.mk,bench-%,$(wildcard $(MODEL:%=models/%/bench.mk)))
+bench: $(benches) ## how much faster than the original's recipe, full size, on this CPU; many minutes a model
 bench-%: $(VENV)/ready
 	@$(MAKE) -C models/$* bench
 

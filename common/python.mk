@@ -16,7 +16,8 @@ comma := ,
 empty :=
 space := $(empty) $(empty)
 
-# A variable that nothing knows is a slip. Those that somebody may set have capitals and stand in a KNOBS of some makefile.
+# A variable that nothing knows is a slip. Those that somebody may set have capitals and stand in a KNOBS of some makefile,
+# or are the facts of a bench.mk, which a shorter bench may replace.
 known = $(shell sed -nE 's/^KNOBS \+?:?= //p' $(root)/Makefile $(root)/docker/*.mk $(root)/common/*.mk $(root)/models/*/Makefile 2>/dev/null) BENCH%
 set := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
 capitals := A B C D E F G H I J K L M N O P Q R S T U V W X Y Z

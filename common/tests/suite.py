@@ -16,6 +16,11 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
 ALL = "NPUKIT_TEST_ALL" in os.environ
 
 
+def lacks(message: str) -> None:
+    """Skip a test for what is not here; where everything has to be here, as in .ci/run, fail it."""
+    pytest.fail(message) if os.environ.get("NPUKIT_REQUIRE_ALL") else pytest.skip(message)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     if item.get_closest_marker("long") and not ALL:

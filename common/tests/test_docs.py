@@ -19,6 +19,7 @@ import pytest
 from corpora import released_corpora
 from readme import ROOT, Block, blocks
 from scripts import copied
+from suite import lacks
 
 READMES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("models/*/*.md"), *ROOT.glob("common/*/*.md")]
                  if not {"out", ".venv"} & set(path.relative_to(ROOT).parts))
@@ -77,7 +78,7 @@ def is_long(block: Block) -> bool:
 def test_the_commands_run(block: Block, request):
     how, corpus = block.note.split(" ")[0], "corpus" in block.note.split(" ")
     if corpus and not released_corpora():
-        pytest.skip("it takes the released corpora: NPUKIT_DATA=folder says where they are")
+        lacks("it takes the released corpora: NPUKIT_DATA=folder says where they are")
     script = block.body.replace("PROFILE=released", "PROFILE=tiny") if how == "corpus" else block.body
     if how in FLAGS:
         script = re.sub(r"^make ", f"make {FLAGS[how]} ", script, flags=re.M)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from scripts import copied
+from suite import lacks
 from toytree import planned
 
 MODELS = sorted(path.parent.name for path in Path(__file__).parents[2].glob("models/*/Makefile"))
@@ -23,8 +24,7 @@ pytestmark = pytest.mark.long
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
     if shutil.which("strace") is None:
-        message = "it takes strace"
-        pytest.fail(message) if os.environ.get("NPUKIT_REQUIRE_ALL") else pytest.skip(message)
+        lacks("it takes strace")
     return copied(tmp_path_factory.mktemp("reads") / "npukit")
 
 

@@ -7,28 +7,17 @@ import pytest
 import webserver
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from webserver import announcing, redirect, serving, stalling, status, whole, without_ranges
+from webserver import announcing, redirect, stalling, status, whole, without_ranges
 
-from npuops.assets import download, sources
+from npuops.assets import sources
 from npuops.assets.download import Download
 from npuops.assets.sources import Refused, shown
 
 CONTENT = random.Random(1).randbytes(300_000)
 SIZE = len(CONTENT)
+TIMEOUT = (1, 0.3)  # seconds
 
-
-@pytest.fixture(scope="module")
-def server():
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch, server):
-    monkeypatch.setattr(download, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(sources, "TIMEOUT", (1, 0.3))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server.asked.clear()
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def bring(url, part, size=SIZE, known=True):

@@ -17,30 +17,18 @@ import pytest
 import s3server
 from scripts import environment
 from toytree import wait_for
-from webserver import announcing, serving, status, whole, without_ranges
+from webserver import announcing, status, whole, without_ranges
 
 from npukit.errors import NpukitError, Unavailable, UserError
-from npuops.assets import download, fetch, sources, stores
+from npuops.assets import fetch, stores
 from npuops.assets.manifest import Asset, manifest, recorded
 
 CONTENT = random.Random(2).randbytes(200_000)
 SIZE = len(CONTENT)
 MAKE = ["make", "-C", Path(__file__).parents[4], f"VENV={sys.prefix}", "ENGINE=none"]
+TIMEOUT = (1, 1)  # seconds
 
-
-@pytest.fixture(scope="module")
-def server():
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch, server):
-    monkeypatch.setattr(download, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(sources, "TIMEOUT", (1, 1))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server.asked.clear()
-    server.answers.clear()
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def asset(*sources, content=CONTENT, to="corpus/dev.tsv", **more):
