@@ -43,8 +43,9 @@ chip_folder = $(OUT_ROOT)/$(SOC)$(if $(filter cpu,$(SOC)),,$(if $(STANDIN),-stan
 # SOC=auto asks once: what it found is handed down.
 found = $(if $(filter override,$(origin SOC)),SOC=$(SOC))
 
-# What takes a lock of this machine: $(lock) PATH COMMAND. lock.py says more.
-lock := $(PYTHON3) -IS $(root)/common/npuops/lock.py
+# What takes a lock of this machine: $(lock) PATH COMMAND. lock.py says more. The environment's Python, once it is there, starts
+# faster than what may stand before the machine's.
+lock = $(firstword $(wildcard $(PYTHON)) $(PYTHON3)) -IS $(root)/common/npuops/lock.py
 
 # One make at a time makes a model's results; those that only infer, one batch size each, may be at work beside each other.
 # Jobs of a cluster, which other hosts must see too, lock stage by stage.
